@@ -1,0 +1,53 @@
+# Everything runs in the project's own virtual environment, made on first use and again when pyproject.toml changes.
+# A CPU build of torch: TORCH is what pip is asked for first; add TORCH_ARGS="--index-url ..." to take it from an index of CPU builds.
+PYTHON ?= python3
+VENV ?= .venv
+TORCH ?= torch==2.13.0
+TORCH_ARGS ?=
+BIN := $(VENV)/bin
+export OMP_WAIT_POLICY ?= PASSIVE
+
+.PHONY: help setup nightly test test-slow check format bench clean
+help:
+	@echo "make nightly    one night on the built-in world: a table and a report"
+	@echo "make test       the fast tests"
+	@echo "make test-slow  all tests, the slow ones too"
+	@echo "make check      lint, format and types"
+	@echo "make bench      solvers side by side on seeded instances"
+
+setup: $(VENV)/.ready
+$(VENV)/.ready: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "dualrec needs Python 3.11 or newer, found " + sys.version.split()[0])'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet $(TORCH_ARGS) $(TORCH)
+	$(BIN)/python -m pip install --quiet -e '.[test]'
+	touch $@
+
+$(VENV)/.checkers: $(VENV)/.ready
+	$(BIN)/python -m pip install --quiet -e '.[check]'
+	mkdir -p .typing && ln -sfn .. .typing/dualrec
+	touch $@
+
+nightly: setup
+	$(BIN)/dualrec nightly --config configs/nightly.yaml
+
+test: setup
+	$(BIN)/python -m pytest -m "not slow and not real_data"
+
+test-slow: setup
+	$(BIN)/python -m pytest -m "not real_data"
+
+check: $(VENV)/.checkers
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	cd .typing && ../$(BIN)/mypy --config-file ../pyproject.toml -p dualrec.solvers -p dualrec.models -p dualrec.alloc
+
+format: $(VENV)/.checkers
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: setup
+	$(BIN)/python -m dualrec.solvers.bench
+
+clean:
+	rm -rf $(VENV) .typing build dist *.egg-info

@@ -1,0 +1,36 @@
+"""dualrec: which users for this item? Certified capacitated assignment of new uploads to users.
+
+The names below are loaded when first used, so ``import dualrec`` is quick and pulls in no heavy library.
+"""
+
+import importlib
+
+__version__ = "0.1.0"
+
+_WHERE = {
+    "Problem": "solvers.problem",
+    "solve": "solvers.solve",
+    "certify": "solvers.certificate",
+    "Allocation": "solvers.allocation",
+    "Status": "solvers.allocation",
+    "ProblemError": "solvers.errors",
+    "Tables": "alloc.tables",
+    "InputError": "alloc.errors",
+    "load_config": "alloc.config",
+    "read_tables": "alloc.readers",
+    "run_night": "alloc.night",
+}
+
+__all__ = ["__version__", *_WHERE]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _WHERE:
+        raise AttributeError(f"module 'dualrec' has no attribute {name!r}; it has: {', '.join(sorted(_WHERE))}")
+    value = getattr(importlib.import_module(f"dualrec.{_WHERE[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
