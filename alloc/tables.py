@@ -1,0 +1,184 @@
+"""Tables: users, items and interactions as arrays, whatever data set they came from."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from .errors import InputError
+from .vocabulary import Vocabulary
+
+DAY_MS = 86_400_000
+KINDS = (
+    "view",
+    "click",
+    "effective_view",
+    "like",
+    "comment",
+    "follow",
+    "share",
+    "profile_visit",
+    "bookmark",
+    "skip",
+)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Interactions:
+    """What users did with items, one row each, sorted by (time, user, item).
+
+    ``user``, ``item``: int32[n] rows. ``time``: int64[n], ms since 1970 UTC. ``kinds``: feedback kind (of ``KINDS``)
+    -> bool[n]; several may be true in one row. ``context``: name -> int32[n], a categorical code of the visit
+    (device, country, ...), -1 where unknown.
+    """
+
+    user: np.ndarray
+    item: np.ndarray
+    time: np.ndarray
+    kinds: dict[str, np.ndarray]
+    context: dict[str, np.ndarray] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.user)
+
+    def take(self, rows: slice | np.ndarray) -> "Interactions":
+        """The given rows, which must be in ascending order; a slice copies nothing."""
+        return Interactions(
+            user=self.user[rows],
+            item=self.item[rows],
+            time=self.time[rows],
+            kinds={name: values[rows] for name, values in self.kinds.items()},
+            context={name: values[rows] for name, values in self.context.items()},
+        )
+
+    def in_order(self) -> "Interactions":
+        """The same rows sorted by (time, user, item)."""
+        if is_sorted(self.time, self.user, self.item):
+            return self
+        return self.take(np.lexsort((self.item, self.user, self.time)))
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Tables:
+    """One data set. Rows are int32, times int64 milliseconds since 1970 UTC, unknown codes -1.
+
+    ``item_time`` int64[items]: upload. ``item_creator`` int32[items] into ``creators``; ``item_category`` int32[items]
+    into ``categories``; ``item_content`` float32[items, d]; each None where the data has none.
+    ``user_features``: name -> int32[users], static categorical codes. ``day_start``: ms at which local day 0 begins.
+    ``notes``: one sentence for each thing that the data set lacks or that its reader put right.
+    Raises InputError if shapes, dtypes, ranges or the order of the interactions are not as described.
+    """
+
+    name: str
+    users: Vocabulary
+    items: Vocabulary
+    item_time: np.ndarray
+    interactions: Interactions
+    day_start: int
+    item_creator: np.ndarray | None = None
+    creators: Vocabulary | None = None
+    item_category: np.ndarray | None = None
+    categories: tuple[str, ...] = ()
+    item_content: np.ndarray | None = None
+    user_features: dict[str, np.ndarray] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        _check_interactions(self.interactions, len(self.users), len(self.items))
+        items = len(self.items)
+        _check_array("item_time", self.item_time, np.int64, items)
+        if self.item_creator is not None:
+            _check_array("item_creator", self.item_creator, np.int32, items)
+            _check_range("item_creator", self.item_creator, -1, len(self.creators or ()))
+        if self.item_category is not None:
+            _check_array("item_category", self.item_category, np.int32, items)
+            _check_range("item_category", self.item_category, -1, len(self.categories))
+        if self.item_content is not None:
+            _check_content(self.item_content, items)
+        for name, codes in self.user_features.items():
+            _check_array(f"user feature {name!r}", codes, np.int32, len(self.users))
+
+    @property
+    def heads(self) -> tuple[str, ...]:
+        """The feedback kinds that the data has, in the order of ``KINDS``."""
+        return tuple(kind for kind in KINDS if kind in self.interactions.kinds)
+
+    @property
+    def first_day(self) -> int:
+        """Local day of the first interaction."""
+        return int(self.day_of(self.interactions.time[:1])[0])
+
+    @property
+    def last_day(self) -> int:
+        """Local day of the last interaction."""
+        return int(self.day_of(self.interactions.time[-1:])[0])
+
+    def day_of(self, time_ms: np.ndarray) -> np.ndarray:
+        """Local day numbers, int32, of times in ms; negative before day 0."""
+        return ((np.asarray(time_ms) - self.day_start) // DAY_MS).astype(np.int32)
+
+    def between(self, first_day: int, last_day: int) -> Interactions:
+        """Interactions of local days ``first_day`` to ``last_day``, both included; copies nothing."""
+        edges = self.day_start + np.array([first_day, last_day + 1], np.int64) * DAY_MS
+        start, stop = np.searchsorted(self.interactions.time, edges)
+        return self.interactions.take(slice(int(start), int(stop)))
+
+    def until(self, day: int) -> Interactions:
+        """Interactions of all days up to and including ``day``; copies nothing."""
+        return self.between(min(self.first_day, day), day)
+
+    def new_items(self, day: int) -> np.ndarray:
+        """int32 rows of the items uploaded on local day ``day``, in upload order, ties by row."""
+        rows = np.flatnonzero(self.day_of(self.item_time) == day)
+        return rows[np.argsort(self.item_time[rows], kind="stable")].astype(np.int32)
+
+    def save(self, folder: Path) -> None:
+        """Write everything into ``folder``; see ``table_store``."""
+        from .table_store import save_tables
+
+        save_tables(self, folder)
+
+
+def is_sorted(*keys: np.ndarray) -> bool:
+    """Whether rows are in ascending order of the keys, the first key the most significant."""
+    tied = np.ones(max(len(keys[0]) - 1, 0), bool)
+    for key in keys:
+        step = key[1:] >= key[:-1]
+        if not step[tied].all():
+            return False
+        tied &= key[1:] == key[:-1]
+    return True
+
+
+def _check_interactions(log: Interactions, users: int, items: int) -> None:
+    if not len(log):
+        raise InputError("the data set has no interactions, expected at least one")
+    _check_array("user", log.user, np.int32, len(log))
+    _check_array("item", log.item, np.int32, len(log))
+    _check_array("time", log.time, np.int64, len(log))
+    _check_range("user", log.user, 0, users)
+    _check_range("item", log.item, 0, items)
+    if not is_sorted(log.time, log.user, log.item):
+        raise InputError("interactions are not sorted by (time, user, item); use Interactions.in_order()")
+    if not log.kinds or not set(log.kinds) <= set(KINDS):
+        raise InputError(f"feedback kinds are {sorted(log.kinds)}, expected one or more of {', '.join(KINDS)}")
+    for name, flags in log.kinds.items():
+        _check_array(f"kind {name!r}", flags, np.bool_, len(log))
+    for name, codes in log.context.items():
+        _check_array(f"context {name!r}", codes, np.int32, len(log))
+
+
+def _check_array(name: str, values: np.ndarray, dtype: type, length: int) -> None:
+    if values.dtype != dtype or values.shape != (length,):
+        expected = np.dtype(dtype)
+        raise InputError(f"{name} is {values.dtype} of shape {values.shape}, expected {expected} of shape ({length},)")
+
+
+def _check_range(name: str, values: np.ndarray, low: int, stop: int) -> None:
+    if len(values) and (values.min() < low or values.max() >= stop):
+        raise InputError(f"{name} runs from {values.min()} to {values.max()}, expected {low} to {stop - 1}")
+
+
+def _check_content(content: np.ndarray, items: int) -> None:
+    if content.dtype != np.float32 or content.ndim != 2 or len(content) != items:
+        raise InputError(f"item_content is {content.dtype} of shape {content.shape}, expected float32 ({items}, d)")
