@@ -1,0 +1,96 @@
+"""The settings of a night: one frozen, checked object from a YAML file and `key=value` overrides."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import pydantic
+import yaml
+from pydantic import ConfigDict, Field, ValidationError
+
+from ..models.options import ActivityOptions, Options, RetrievalOptions, ScoreOptions, TowerOptions
+from .config_errors import one_line
+from .config_file import apply_overrides, read_config_file
+from .errors import InputError
+from .world_options import WorldOptions
+
+if TYPE_CHECKING:
+    WorldSection = WorldOptions
+else:
+    WorldSection = pydantic.dataclasses.dataclass(
+        WorldOptions, config=ConfigDict(extra="forbid", allow_inf_nan=False), frozen=True
+    )
+
+Reader = Literal["world", "generic", "globo", "deskdrop", "kuairand", "stackexchange"]
+Solver = Literal["auction", "min-cost-flow", "greedy", "first-come"]
+Baseline = Literal["first_come", "activity", "random", "category"]
+
+
+class DataOptions(Options):
+    """Which tables, which day, and what may be known of that day's new items."""
+
+    reader: Reader = "world"
+    path: str | None = Field(default=None, description="folder of the data; not used by the built-in world")
+    day: int | None = Field(
+        default=None,
+        ge=0,
+        description="its new items are matched; none = the last day with a truth window, else the last",
+    )
+    regime: Literal["strict_cold", "warm"] = Field(
+        default="strict_cold", description="strict_cold hides the interactions with the new items on the day itself"
+    )
+    world: WorldSection = Field(default_factory=WorldSection)
+
+
+class AllocationOptions(Options):
+    """Who gets it: the solver, the demand of an item and the capacity of a user."""
+
+    solver: Solver = "auction"
+    demand: int = Field(default=200, ge=0, description="users wanted for each item")
+    capacity: int = Field(default=10, ge=0, description="most items that one user may be matched with")
+    capacity_column: str | None = Field(
+        default=None, description="column of the users table that holds each one's capacity"
+    )
+    gap: float = Field(default=1e-3, ge=0, lt=1, description="largest certified relative gap to stop at")
+    time_limit: float | None = Field(default=None, gt=0, description="seconds; the best answer so far is returned")
+
+
+class EvaluateOptions(Options):
+    """The comparison with what users did afterwards, where the data has it."""
+
+    enabled: bool = True
+    truth_days: int = Field(default=1, ge=1, description="days after the night whose interactions are the truth")
+    min_truth: int = Field(default=10, ge=1, description="fewest truth users of an item that is scored")
+    baselines: Annotated[tuple[Baseline, ...], Field(strict=False)] = ("first_come", "activity", "random", "category")
+
+
+class Config(Options):
+    """All settings of a night. `threads` and `out` do not change the result; everything else may."""
+
+    seed: int = Field(default=7, ge=0, lt=2**32)
+    threads: int = Field(default=0, ge=0, description="0 = all that this process may use")
+    data: DataOptions = DataOptions()
+    activity: ActivityOptions = ActivityOptions()
+    towers: TowerOptions = TowerOptions()
+    retrieval: RetrievalOptions = RetrievalOptions()
+    score: ScoreOptions = ScoreOptions()
+    allocation: AllocationOptions = AllocationOptions()
+    evaluate: EvaluateOptions = EvaluateOptions()
+    out: str = Field(default="out", min_length=1, description="folder of the runs")
+
+
+def load_config(name: str | Path = "nightly", overrides: Sequence[str] = ()) -> Config:
+    """Read a YAML file, or the shipped config of that name, with "section.key=value" overrides applied in order.
+
+    Raises InputError, one line naming the file or override, the key, what was expected and the nearest known key.
+    """
+    values, source = read_config_file(name)
+    try:
+        return Config.model_validate(apply_overrides(values, overrides))
+    except ValidationError as error:
+        raise InputError(one_line(error, Config, source, overrides)) from None
+
+
+def effective_config(config: Config) -> str:
+    """Every setting, defaults too, as YAML that `load_config` reads back to an equal config."""
+    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)

@@ -1,0 +1,60 @@
+"""Options of the models: frozen, checked when made, and the sections of the config file of the same names."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Options(BaseModel):
+    """Base of every section: frozen, no unknown keys, no NaN or infinity, no silent change of type."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, strict=True)
+
+
+class ActivityOptions(Options):
+    """The activity model: the chance that a user visits on the next day."""
+
+    history_days: int = Field(default=30, ge=1, description="days of interactions that the features look back over")
+    train_days: int = Field(default=7, ge=1, description="days used as training targets, the latest ones")
+    trees: int = Field(default=200, ge=1)
+    depth: int = Field(default=6, ge=1, le=16)
+    learning_rate: float = Field(default=0.1, gt=0, le=1)
+    mode: Literal["probability", "threshold"] = Field(
+        default="probability", description="probability multiplies the score; threshold only keeps users above it"
+    )
+    threshold: float | None = Field(default=None, ge=0, le=1, description="used in threshold mode")
+    target_hit_rate: float | None = Field(
+        default=None, gt=0, lt=1, description="threshold mode: chosen to reach this hit rate"
+    )
+
+
+class TowerOptions(Options):
+    """The two-tower model and its training."""
+
+    dim: int = Field(default=64, ge=1, le=1024, description="length of the vectors of users and items")
+    epochs: int = Field(default=3, ge=1)
+    batch: int = Field(default=4096, ge=1, description="positives in a training step")
+    negatives: int = Field(default=8, ge=1, description="users sampled at random for each positive")
+    learning_rate: float = Field(default=0.003, gt=0)
+
+
+class RetrievalOptions(Options):
+    """How many users each retrieval proposes for an item, and the rounds at current prices."""
+
+    two_tower: int = Field(default=200, ge=0, description="users of the two-tower index")
+    i2i2u: int = Field(default=200, ge=0, description="users who liked similar items")
+    sequential: int = Field(default=300, ge=0, description="users still available in one pass in upload order")
+    price_rounds: int = Field(default=4, ge=0, description="times that candidates are sought again at current prices")
+    price_candidates: int = Field(default=300, ge=0, description="users of a price round")
+
+
+class ScoreOptions(Options):
+    """The score of a pair (eq. 10 of the paper)."""
+
+    beta: dict[str, float] = Field(default={}, description="weight of each head; empty = the defaults by head")
+    theta_exponent: float = Field(
+        default=0.0, ge=0, le=1, description="exponent of the user's interaction rate; 1 = v5"
+    )
+    theta_smoothing: float = Field(
+        default=20.0, gt=0, description="visits' worth of the mean rate added to each user's own"
+    )
