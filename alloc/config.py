@@ -2,24 +2,16 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
-import pydantic
 import yaml
-from pydantic import ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from ..models.options import ActivityOptions, Options, RetrievalOptions, ScoreOptions, TowerOptions
 from .config_errors import one_line
 from .config_file import apply_overrides, read_config_file
 from .errors import InputError
 from .world_options import WorldOptions
-
-if TYPE_CHECKING:
-    WorldSection = WorldOptions
-else:
-    WorldSection = pydantic.dataclasses.dataclass(
-        WorldOptions, config=ConfigDict(extra="forbid", allow_inf_nan=False), frozen=True
-    )
 
 Reader = Literal["world", "generic", "globo", "deskdrop", "kuairand", "stackexchange"]
 Solver = Literal["auction", "min-cost-flow", "greedy", "first-come"]
@@ -39,7 +31,7 @@ class DataOptions(Options):
     regime: Literal["strict_cold", "warm"] = Field(
         default="strict_cold", description="strict_cold hides the interactions with the new items on the day itself"
     )
-    world: WorldSection = Field(default_factory=WorldSection)
+    world: WorldOptions = WorldOptions()
 
 
 class AllocationOptions(Options):

@@ -1,36 +1,35 @@
 """One line for a config that does not fit: file, key, what was expected, and the nearest known key."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import fields, is_dataclass
 from difflib import SequenceMatcher
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-_UNKNOWN = ("extra_forbidden", "unexpected_keyword_argument")
+_UNKNOWN = "extra_forbidden"
 
 
 def one_line(error: ValidationError, model: type[BaseModel], source: str, overrides: Sequence[str]) -> str:
     """The first problem of a failed validation as one line. `source` names the file, for keys that come from it."""
     details = error.errors()
     # An unknown key is often the cause of the other problems, so it is told first.
-    first = next((detail for detail in details if detail["type"] in _UNKNOWN), details[0])
+    first = next((detail for detail in details if detail["type"] == _UNKNOWN), details[0])
     path = ".".join(str(part) for part in first["loc"] if part != "[key]")
     place = _place(path, source, overrides)
-    if first["type"] in _UNKNOWN:
+    if first["type"] == _UNKNOWN:
         return f"{place}: {path} is not a setting; the nearest known is {nearest(path, known_paths(model))}"
-    return f"{place}: {path or 'the file'} is {first['input']!r}; {_expected(first)}"
+    if first["type"] == "value_error":  # the project's own words already name the value
+        return f"{place}: {path}: {_expected(first)}"
+    return f"{place}: {path} is {first['input']!r}; {_expected(first)}"
 
 
-def known_paths(model: Any, prefix: str = "") -> list[str]:
-    """Every setting below a model or dataclass as "section.key"."""
-    if is_dataclass(model):
-        return [prefix + field.name for field in fields(model)]
+def known_paths(model: type[BaseModel], prefix: str = "") -> list[str]:
+    """Every setting below a model as "section.key"."""
     paths = []
     for name, info in model.model_fields.items():
         paths.append(prefix + name)
         kind = info.annotation
-        if is_dataclass(kind) or (isinstance(kind, type) and issubclass(kind, BaseModel)):
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
             paths += known_paths(kind, f"{prefix}{name}.")
     return paths
 
