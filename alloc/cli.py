@@ -1,0 +1,193 @@
+"""The command line. Commands load what they need when they run, so that help is quick.
+
+Exit codes: 0 done; 1 a fault of the program; 2 bad input or a disk that cannot be used; 130 interrupted.
+"""
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+ConfigOption = Annotated[str, typer.Option("--config", help="A YAML file, or a shipped config: nightly, globo.")]
+DataOption = Annotated[Path | None, typer.Option("--data", help="Folder of the data; the same as data.path=DIR.")]
+OutOption = Annotated[Path | None, typer.Option("--out", help="Folder of the runs; the same as out=DIR.")]
+DebugOption = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+Overrides = Annotated[
+    list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Settings, as in allocation.gap=0.01 seed=3.")
+]
+
+# Exported by typer only through this subclass: the error of a command line that cannot be read.
+_UsageError = typer.BadParameter.__bases__[0]
+
+app = typer.Typer(
+    name="dualrec",
+    help="Which users for this item? The first viewers of every new upload, as one certified assignment.",
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+
+def main() -> None:
+    """Run the command line and exit."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: list[str]) -> int:
+    """Run the command line on `arguments`, print one line for an error, and return the exit code."""
+    # Read by OpenMP once, when the first library that uses it loads: threads that wait must not hold the cores.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    try:
+        return app(arguments or ["--help"], prog_name="dualrec", standalone_mode=False) or 0
+    except (KeyboardInterrupt, typer.Abort):
+        print("dualrec: interrupted; run the same command again to continue", file=sys.stderr)
+        return 130
+    except Exception as error:
+        if "--debug" in arguments:
+            import traceback
+
+            traceback.print_exc()
+        code, line = _explain(error)
+        print(f"dualrec: {line}", file=sys.stderr)
+        return code
+
+
+def _explain(error: Exception) -> tuple[int, str]:
+    """The exit code and the one line for an error."""
+    if isinstance(error, _UsageError):
+        return 2, f"{_one_line(_usage_message(error))}; see dualrec --help"
+    if isinstance(error, OSError):
+        place = f": {error.filename}" if error.filename else ""
+        return 2, _one_line(f"{error.strerror or error}{place}")
+    # By name: loading the packages that define them, only to compare, could itself fail.
+    if {kind.__name__ for kind in type(error).__mro__} & {"InputError", "ProblemError"}:
+        return 2, _one_line(str(error))
+    kind = type(error).__name__
+    return 1, f"unexpected {kind}: {_one_line(str(error))}; use --debug for the traceback"
+
+
+def _usage_message(error: Any) -> str:
+    return str(error.format_message())
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+@app.callback(invoke_without_command=True)
+def _root(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+    if version:
+        from .. import __version__
+
+        print(f"dualrec {__version__}")
+
+
+@app.command()
+def nightly(
+    *,
+    config: ConfigOption = "nightly",
+    data: DataOption = None,
+    day: Annotated[int | None, typer.Option("--day", help="Day whose new items are matched; data.day=D.")] = None,
+    out: OutOption = None,
+    debug: DebugOption = False,
+    overrides: Overrides = None,
+) -> None:
+    """Match the new items of one day with users.
+
+    The run is published whole, and OUT/latest points at it. A run that was killed continues where it stopped when the
+    same command is given again. One that was published already is not computed again.
+    """
+    from .config import load_config
+    from .night import run_night
+    from .progress import make_progress
+    from .show import run_summary
+
+    settings = load_config(config, _overrides(data, out, overrides, day))
+    result = run_night(settings, make_progress())
+    print(run_summary(result.run_dir, result.metrics))
+
+
+@app.command()
+def evaluate(
+    *,
+    days: Annotated[str, typer.Option("--days", help="Days to evaluate, such as 8,9,10.")],
+    config: ConfigOption = "nightly",
+    data: DataOption = None,
+    out: OutOption = None,
+    debug: DebugOption = False,
+    overrides: Overrides = None,
+) -> None:
+    """Compare the nights of several days with the truth.
+
+    Runs the night of each day, and sets each allocation beside what users did afterwards.
+    """
+    from .config import load_config
+    from .progress import make_progress
+    from .stage import resolve
+
+    settings = load_config(config, _overrides(data, out, overrides))
+    evaluate_days = resolve("dualrec.alloc.evaluate_days:evaluate_days")
+    print(evaluate_days(settings, _days(days), make_progress()))
+
+
+@app.command()
+def show(
+    *,
+    run: Annotated[
+        str | None, typer.Argument(metavar="[RUN]", help="A run's name or folder; the latest if none.")
+    ] = None,
+    out: Annotated[Path, typer.Option("--out", help="Folder of the runs.")] = Path("out"),
+    debug: DebugOption = False,
+) -> None:
+    """Check a published run and print its table."""
+    from .artifacts import load_json
+    from .publish import find_run, verify_run
+    from .show import run_summary
+
+    run_dir = find_run(out, run)
+    verify_run(run_dir)
+    print(run_summary(run_dir, load_json(run_dir / "metrics.json")))
+
+
+@app.command()
+def world(
+    *,
+    out: Annotated[Path, typer.Option("--out", help="Folder to write users, items and interactions into.")],
+    config: ConfigOption = "nightly",
+    debug: DebugOption = False,
+    overrides: Overrides = None,
+) -> None:
+    """Write the built-in world as Parquet files.
+
+    They have the generic schema: an example of the data to bring.
+    """
+    from .config import load_config
+    from .schema import write_tables
+    from .world import make_world
+
+    settings = load_config(config, overrides or [])
+    write_tables(make_world(settings.data.world, settings.seed), out)
+    print(f"world: {out}")
+
+
+def _overrides(data: Path | None, out: Path | None, overrides: list[str] | None, day: int | None = None) -> list[str]:
+    """The options that stand for settings, as overrides after those given by name. JSON quotes as YAML does."""
+    named = {
+        "data.path": None if data is None else json.dumps(str(data)),
+        "data.day": None if day is None else str(day),
+        "out": None if out is None else json.dumps(str(out)),
+    }
+    return [*(overrides or []), *(f"{key}={value}" for key, value in named.items() if value is not None)]
+
+
+def _days(text: str) -> tuple[int, ...]:
+    """The days in "8,9,10". Raises InputError."""
+    from .errors import InputError
+
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isdecimal() for part in parts):
+        raise InputError(f"--days is {text!r}, expected day numbers with commas between them, such as 8,9,10")
+    return tuple(int(part) for part in parts)

@@ -1,0 +1,56 @@
+"""The stages of the night in order, and the files of theirs that are published.
+
+A stage's function is named, not imported: it loads when the stage starts, so a stage that is reused loads nothing.
+"""
+
+from .stage import Stage
+
+EVERY_SECTION = ("seed", "data", "activity", "towers", "retrieval", "score", "allocation", "evaluate")
+
+STAGES = (
+    Stage("tables", "dualrec.alloc.stage_tables:run", (), ("seed", "data"), reads_data=True),
+    Stage("activity", "dualrec.alloc.stage_activity:run", ("tables",), ("seed", "data", "activity")),
+    Stage(
+        "retrieval",
+        "dualrec.alloc.stage_retrieval:run",
+        ("tables", "activity"),
+        ("seed", "data", "activity", "towers", "retrieval"),
+    ),
+    Stage(
+        "ranking",
+        "dualrec.alloc.stage_ranking:run",
+        ("tables", "activity", "retrieval"),
+        ("seed", "data", "activity", "towers", "score"),
+    ),
+    Stage(
+        "candidates",
+        "dualrec.alloc.stage_candidates:run",
+        ("tables", "activity", "retrieval", "ranking"),
+        ("seed", "data", "activity", "retrieval", "score", "allocation"),
+    ),
+    Stage(
+        "allocation",
+        "dualrec.alloc.stage_allocation:run",
+        ("tables", "activity", "candidates"),
+        ("seed", "data", "allocation"),
+    ),
+    Stage(
+        "evaluation",
+        "dualrec.alloc.stage_evaluation:run",
+        ("tables", "activity", "retrieval", "ranking", "candidates", "allocation"),
+        EVERY_SECTION,
+    ),
+    Stage(
+        "report",
+        "dualrec.alloc.stage_report:run",
+        ("tables", "activity", "retrieval", "ranking", "candidates", "allocation", "evaluation"),
+        EVERY_SECTION,
+    ),
+)
+
+PUBLISHED = {
+    "matches.parquet": "allocation",
+    "prices.parquet": "allocation",
+    "metrics.json": "report",
+    "report.html": "report",
+}
