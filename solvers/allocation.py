@@ -1,0 +1,115 @@
+"""The answer: which edges were chosen, at what prices, and how good that provably is."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cached_property
+
+import numpy as np
+
+from .certificate import relative_gap, total_score
+from .problem import Problem
+
+
+class Status(StrEnum):
+    """Why a solver stopped."""
+
+    OPTIMAL = "optimal"
+    WITHIN_GAP = "within_gap"
+    TIME_LIMIT = "time_limit"
+    STEP_LIMIT = "step_limit"
+    INTERRUPTED = "interrupted"
+    FEASIBLE = "feasible"
+
+    @property
+    def sentence(self) -> str:
+        """Cause and cure in one sentence."""
+        return _SENTENCES[self]
+
+
+_SENTENCES = {
+    Status.OPTIMAL: "The value equals its upper bound: no allocation is worth more.",
+    Status.WITHIN_GAP: "The certified gap is within the gap asked for.",
+    Status.TIME_LIMIT: "The time limit came before the gap asked for was certified; allow more time or a wider gap.",
+    Status.STEP_LIMIT: "The step limit came before the gap asked for was certified; allow more steps or a wider gap.",
+    Status.INTERRUPTED: "The solve was interrupted; this is the best allocation found until then.",
+    Status.FEASIBLE: "The solver keeps every limit but promises no gap, and the gap asked for is not certified.",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Allocation:
+    """An allocation of `problem` with its certificate; everything else is computed when asked for.
+
+    chosen        int64[matches], numbers of the chosen edges, ascending
+    user_prices   float64[users], the prices behind `bound`: what one more place with the user would bring
+    solver        name of the solver
+    status        why it stopped; `status.sentence` says it in words
+    bound         no allocation of this problem is worth more
+    seconds       wall time of the solve
+    bound_covers  which pairs the bound speaks for: "candidates", the edges of the problem
+    """
+
+    problem: Problem
+    chosen: np.ndarray
+    user_prices: np.ndarray
+    solver: str
+    status: Status
+    bound: float
+    seconds: float
+    bound_covers: str = "candidates"
+
+    def __repr__(self) -> str:
+        figures = f"value={self.value:.6g}, bound={self.bound:.6g}, gap={self.gap:.2e}, matches={self.matches}"
+        return f"Allocation({self.solver}: {self.status.value}, {figures}, seconds={self.seconds:.2f})"
+
+    @cached_property
+    def value(self) -> float:
+        """Sum of the scores of the chosen edges."""
+        return total_score(self.problem, self.chosen)
+
+    @property
+    def gap(self) -> float:
+        """(bound - value) / bound: at most this share of the optimum is missing. 0 where the bound is 0."""
+        return relative_gap(self.value, self.bound)
+
+    @property
+    def matches(self) -> int:
+        """Number of chosen edges."""
+        return self.chosen.size
+
+    @cached_property
+    def item_load(self) -> np.ndarray:
+        """Users given to each item, int64[items]."""
+        return np.bincount(self.problem.item_of(self.chosen), minlength=self.problem.items)
+
+    @cached_property
+    def user_load(self) -> np.ndarray:
+        """Items given to each user, int64[users]."""
+        return np.bincount(self.problem.user[self.chosen], minlength=self.problem.users)
+
+    @property
+    def items_full(self) -> int:
+        """Items that got all the users they want."""
+        return int((self.item_load == self.problem.demand).sum())
+
+    @property
+    def items_short(self) -> int:
+        """Items that got fewer users than they want."""
+        return self.problem.items - self.items_full
+
+    @property
+    def users_at_capacity(self) -> int:
+        """Users with at least one place and none left."""
+        return int(((self.user_load == self.problem.capacity) & (self.problem.capacity > 0)).sum())
+
+    def pairs(self) -> dict[str, np.ndarray]:
+        """The matches as columns `item`, `user` (outside ids) and `score`, by item row, falling score, user row."""
+        item, user = self.problem.item_of(self.chosen), self.problem.user[self.chosen]
+        score = self.problem.score[self.chosen]
+        order = np.lexsort((user, -score, item))
+        item, user = item[order], user[order]
+        return {
+            "item": item if self.problem.item_ids is None else self.problem.item_ids[item],
+            "user": user if self.problem.user_ids is None else self.problem.user_ids[user],
+            "score": score[order],
+        }

@@ -1,0 +1,107 @@
+"""Outside ids stop here: columns of ids in, int64 row numbers out."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .errors import ProblemError
+
+
+@dataclass(frozen=True, eq=False)
+class IdRows:
+    """The ids of one side and the row of each edge's id: ``ids[rows[e]]`` is the id that edge e was given."""
+
+    ids: np.ndarray
+    rows: np.ndarray
+
+
+def id_rows(column: Any, name: str, known: Any | None) -> IdRows:
+    """Rows of the ids in `column`: places in `known` where given, else in order of first appearance.
+
+    Raises ProblemError for ids that are neither integers nor strings, ids twice in `known` and ids not in it.
+    """
+    values = id_array(column, name)
+    if known is None:
+        return _by_first_appearance(values)
+    ids = id_array(known, f"{name}_ids")
+    if values.size and ids.size and (values.dtype.kind == "U") != (ids.dtype.kind == "U"):
+        raise ProblemError(
+            f"{name} ids are {_kind(values)} but {name}_ids are {_kind(ids)}, expected both of the same type"
+        )
+    order = np.argsort(ids, kind="stable")
+    _refuse_repeats(ids, order, name)
+    return IdRows(ids, _look_up(values, ids, order, name))
+
+
+def id_array(column: Any, name: str) -> np.ndarray:
+    """One-dimensional array of int64 or str ids from a list, NumPy array, pandas Series or Arrow column."""
+    if hasattr(column, "to_numpy"):
+        column = column.to_numpy()
+    values = np.asarray(column)
+    if values.ndim != 1:
+        raise ProblemError(f"{name} ids have {values.ndim} dimensions, expected 1: one id for each entry")
+    if values.size == 0:
+        return values.astype(np.int64) if values.dtype.kind not in "iuU" else values
+    if values.dtype.kind == "O":
+        values = _strings(values, name)
+    elif values.dtype.kind == "T":
+        values = values.astype(np.str_)
+    if values.dtype.kind not in "iuU":
+        raise ProblemError(
+            f"{name} ids are {values.dtype} (first: {values[0]!r}), expected integers or strings{_hint(values)}"
+        )
+    if values.dtype.kind == "u" and values.max() > np.iinfo(np.int64).max:
+        raise ProblemError(
+            f"{name} id {values.max()} does not fit into 64 signed bits, expected smaller integers or strings"
+        )
+    return values if values.dtype.kind == "U" else values.astype(np.int64, copy=False)
+
+
+def _strings(values: np.ndarray, name: str) -> np.ndarray:
+    for position, value in enumerate(values):
+        if not isinstance(value, str):
+            kind = type(value).__name__
+            raise ProblemError(f"{name} id {value!r} at position {position} is {kind}, expected strings or integers")
+    return values.astype(np.str_)
+
+
+def _hint(values: np.ndarray) -> str:
+    return " (a column of integers with missing values becomes floats)" if values.dtype.kind == "f" else ""
+
+
+def _kind(values: np.ndarray) -> str:
+    return "strings" if values.dtype.kind == "U" else "integers"
+
+
+def _by_first_appearance(values: np.ndarray) -> IdRows:
+    sorted_ids, first, inverse = np.unique(values, return_index=True, return_inverse=True)
+    order = np.argsort(first, kind="stable")
+    row_of = np.empty(order.size, np.int64)
+    row_of[order] = np.arange(order.size)
+    return IdRows(sorted_ids[order], row_of[inverse.reshape(-1)])
+
+
+def _refuse_repeats(ids: np.ndarray, order: np.ndarray, name: str) -> None:
+    in_order = ids[order]
+    repeats = np.flatnonzero(in_order[1:] == in_order[:-1])
+    if repeats.size:
+        first, second = order[repeats[0]], order[repeats[0] + 1]
+        raise ProblemError(
+            f"{name}_ids names {ids[first].item()!r} twice, at positions {first} and {second}, expected each id once"
+        )
+
+
+def _look_up(values: np.ndarray, ids: np.ndarray, order: np.ndarray, name: str) -> np.ndarray:
+    if ids.size == 0:
+        place, found = np.zeros(values.size, np.int64), np.zeros(values.size, bool)
+    else:
+        at = np.minimum(np.searchsorted(ids, values, sorter=order), ids.size - 1)
+        place = order[at]
+        found = ids[place] == values
+    if not found.all():
+        position = int(np.flatnonzero(~found)[0])
+        raise ProblemError(
+            f"edge {position} names {name} {values[position].item()!r}, which is not among the {ids.size} {name}_ids"
+        )
+    return place
