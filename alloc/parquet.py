@@ -10,8 +10,8 @@ import pyarrow.parquet as pq
 from .errors import InputError
 
 
-def read_parquet(path: Path, columns: Sequence[str], optional: Sequence[str] = ()) -> pa.Table:
-    """The named columns of one file, in this order, then those of ``optional`` that the file has.
+def read_parquet(path: Path, columns: Sequence[str], others: bool = False) -> pa.Table:
+    """The named columns of one file, in this order, then all its other columns if ``others``.
 
     The file's own metadata stay on the table's schema. Raises InputError naming the file and the cure if it is
     missing, empty, truncated, damaged or not Parquet, or lacks a column.
@@ -23,7 +23,7 @@ def read_parquet(path: Path, columns: Sequence[str], optional: Sequence[str] = (
                 f"{path}: column {column!r} is missing, expected the columns {', '.join(columns)}; the file has "
                 f"{', '.join(schema.names)}; add or rename the column"
             )
-    wanted = [*columns, *(name for name in optional if name in schema.names)]
+    wanted = [*columns, *(name for name in schema.names if others and name not in columns)]
     try:
         with pq.ParquetFile(path, page_checksum_verification=True) as file:
             table = file.read(columns=wanted).select(wanted)

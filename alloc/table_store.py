@@ -30,6 +30,7 @@ def save_tables(tables: Tables, folder: Path) -> None:
         "kinds": list(log.kinds),
         "context": list(log.context),
         "user_features": list(tables.user_features),
+        "user_capacity": list(tables.user_capacity),
         "present": [name for name in _OPTIONAL if getattr(tables, name) is not None],
         "has_creators": tables.creators is not None,
     }
@@ -56,6 +57,7 @@ def load_tables(folder: Path) -> Tables:
         creators=Vocabulary(_load(folder, "creators"), "creator") if about["has_creators"] else None,
         categories=tuple(about["categories"]),
         user_features=_load_named(folder, "feature", about["user_features"]),
+        user_capacity=_load_named(folder, "capacity", about["user_capacity"]),
         notes=tuple(about["notes"]),
         **present,
     )
@@ -75,7 +77,13 @@ def _arrays(tables: Tables) -> dict[str, np.ndarray]:
         arrays["creators"] = tables.creators.ids
     arrays |= {name: getattr(tables, name) for name in _OPTIONAL if getattr(tables, name) is not None}
     # Numbered, not named after the column: a column's name need not be fit for a file's name.
-    for prefix, columns in (("kind", log.kinds), ("context", log.context), ("feature", tables.user_features)):
+    named = {
+        "kind": log.kinds,
+        "context": log.context,
+        "feature": tables.user_features,
+        "capacity": tables.user_capacity,
+    }
+    for prefix, columns in named.items():
         arrays |= {f"{prefix}_{number}": values for number, values in enumerate(columns.values())}
     return arrays
 

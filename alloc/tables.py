@@ -6,56 +6,10 @@ from pathlib import Path
 import numpy as np
 
 from .errors import InputError
+from .interactions import KINDS, Interactions, is_sorted
 from .vocabulary import Vocabulary
 
 DAY_MS = 86_400_000
-KINDS = (
-    "view",
-    "click",
-    "effective_view",
-    "like",
-    "comment",
-    "follow",
-    "share",
-    "profile_visit",
-    "bookmark",
-    "skip",
-)
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Interactions:
-    """What users did with items, one row each, sorted by (time, user, item).
-
-    ``user``, ``item``: int32[n] rows. ``time``: int64[n], ms since 1970 UTC. ``kinds``: feedback kind (of ``KINDS``)
-    -> bool[n]; several may be true in one row. ``context``: name -> int32[n], a categorical code of the visit
-    (device, country, ...), -1 where unknown.
-    """
-
-    user: np.ndarray
-    item: np.ndarray
-    time: np.ndarray
-    kinds: dict[str, np.ndarray]
-    context: dict[str, np.ndarray] = field(default_factory=dict)
-
-    def __len__(self) -> int:
-        return len(self.user)
-
-    def take(self, rows: slice | np.ndarray) -> "Interactions":
-        """The given rows, which must be in ascending order; a slice copies nothing."""
-        return Interactions(
-            user=self.user[rows],
-            item=self.item[rows],
-            time=self.time[rows],
-            kinds={name: values[rows] for name, values in self.kinds.items()},
-            context={name: values[rows] for name, values in self.context.items()},
-        )
-
-    def in_order(self) -> "Interactions":
-        """The same rows sorted by (time, user, item)."""
-        if is_sorted(self.time, self.user, self.item):
-            return self
-        return self.take(np.lexsort((self.item, self.user, self.time)))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -64,7 +18,8 @@ class Tables:
 
     ``item_time`` int64[items]: upload. ``item_creator`` int32[items] into ``creators``; ``item_category`` int32[items]
     into ``categories``; ``item_content`` float32[items, d]; each None where the data has none.
-    ``user_features``: name -> int32[users], static categorical codes. ``day_start``: ms at which local day 0 begins.
+    ``user_features``: name -> int32[users], static categorical codes. ``user_capacity``: column name ->
+    int32[users] >= 0, the most items that each user may be matched with. ``day_start``: ms at which local day 0 begins.
     ``notes``: one sentence for each thing that the data set lacks or that its reader put right.
     Raises InputError if shapes, dtypes, ranges or the order of the interactions are not as described.
     """
@@ -81,10 +36,15 @@ class Tables:
     categories: tuple[str, ...] = ()
     item_content: np.ndarray | None = None
     user_features: dict[str, np.ndarray] = field(default_factory=dict)
+    user_capacity: dict[str, np.ndarray] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         _check_interactions(self.interactions, len(self.users), len(self.items))
+        if self.day_start > self.interactions.time[0]:
+            raise InputError(
+                f"day_start is {self.day_start}, expected at most {self.interactions.time[0]}, the first time"
+            )
         items = len(self.items)
         _check_array("item_time", self.item_time, np.int64, items)
         if self.item_creator is not None:
@@ -97,6 +57,9 @@ class Tables:
             _check_content(self.item_content, items)
         for name, codes in self.user_features.items():
             _check_array(f"user feature {name!r}", codes, np.int32, len(self.users))
+        for name, capacity in self.user_capacity.items():
+            _check_array(f"user capacity {name!r}", capacity, np.int32, len(self.users))
+            _check_range(f"user capacity {name!r}", capacity, 0, np.iinfo(np.int32).max)
 
     @property
     def heads(self) -> tuple[str, ...]:
@@ -137,17 +100,6 @@ class Tables:
         from .table_store import save_tables
 
         save_tables(self, folder)
-
-
-def is_sorted(*keys: np.ndarray) -> bool:
-    """Whether rows are in ascending order of the keys, the first key the most significant."""
-    tied = np.ones(max(len(keys[0]) - 1, 0), bool)
-    for key in keys:
-        step = key[1:] >= key[:-1]
-        if not step[tied].all():
-            return False
-        tied &= key[1:] == key[:-1]
-    return True
 
 
 def _check_interactions(log: Interactions, users: int, items: int) -> None:

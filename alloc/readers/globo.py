@@ -3,11 +3,10 @@
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 
 from ..columns import Columns
-from ..parquet import parquet_files, read_parquet
-from ..tables import Interactions, Tables
+from ..interactions import Interactions
+from ..tables import Tables
 from ..vocabulary import Vocabulary
 
 DAY_START_MS = 1_506_826_800_000  # 2017-10-01 03:00 UTC, midnight in Brasilia
@@ -31,7 +30,7 @@ _NOTES = (
 
 def read(path: Path) -> Tables:
     """Tables of the click files at ``path``; local days begin at 03:00 UTC, day 0 is 2017-10-01."""
-    log = _clicks(path)
+    log = Columns.read_all(path, [*_KEYS, *_CONTEXT.values()], _KEYS)
     users = Vocabulary(log.ids("user_id"), "user")
     article = log.ids("click_article_id")
     items = Vocabulary(article, "item")
@@ -47,25 +46,10 @@ def read(path: Path) -> Tables:
         name="globo",
         users=users,
         items=items,
-        item_time=first_times(interactions, len(items)),
+        item_time=interactions.first_times(len(items)),
         interactions=interactions,
         day_start=DAY_START_MS,
         item_category=category.astype(np.int32),
         categories=tuple(f"id-bin {number}" for number in bins),
         notes=_NOTES,
     )
-
-
-def first_times(interactions: Interactions, items: int) -> np.ndarray:
-    """int64[items]: time of each item's first interaction; every item must have one."""
-    rows, first = np.unique(interactions.item, return_index=True)
-    times = np.zeros(items, np.int64)
-    times[rows] = interactions.time[first]
-    return times
-
-
-def _clicks(path: Path) -> Columns:
-    files = parquet_files(path)
-    parts = [read_parquet(file, [*_KEYS, *_CONTEXT.values()]) for file in files]
-    name = files[0] if len(files) == 1 else path
-    return Columns(name, pa.concat_tables(parts, promote_options="permissive"), _KEYS)
