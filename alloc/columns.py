@@ -172,9 +172,9 @@ class Columns:
                 name, row, f"{lengths[row]} numbers", expected, "give all items vectors of one length"
             )
         flat = pc.list_flatten(values)
-        matrix = _numpy(flat.cast(pa.float64()).fill_null(np.nan)).reshape(len(self), -1)
-        self._refuse_not_finite(name, matrix.astype(np.float32))
-        return matrix.astype(np.float32)
+        matrix = _numpy(flat.cast(pa.float32(), safe=False).fill_null(np.nan)).reshape(len(self), -1)
+        self._refuse_not_finite(name, matrix)
+        return matrix
 
     def _refuse_not_finite(self, name: str, matrix: np.ndarray) -> None:
         bad = ~np.isfinite(matrix)

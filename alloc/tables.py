@@ -41,20 +41,10 @@ class Tables:
 
     def __post_init__(self) -> None:
         _check_interactions(self.interactions, len(self.users), len(self.items))
-        if self.day_start > self.interactions.time[0]:
-            raise InputError(
-                f"day_start is {self.day_start}, expected at most {self.interactions.time[0]}, the first time"
-            )
-        items = len(self.items)
-        _check_array("item_time", self.item_time, np.int64, items)
-        if self.item_creator is not None:
-            _check_array("item_creator", self.item_creator, np.int32, items)
-            _check_range("item_creator", self.item_creator, -1, len(self.creators or ()))
-        if self.item_category is not None:
-            _check_array("item_category", self.item_category, np.int32, items)
-            _check_range("item_category", self.item_category, -1, len(self.categories))
-        if self.item_content is not None:
-            _check_content(self.item_content, items)
+        first = int(self.interactions.time[0])
+        if self.day_start > first:
+            raise InputError(f"day_start is {self.day_start}, expected at most {first}, the first interaction's time")
+        _check_items(self)
         for name, codes in self.user_features.items():
             _check_array(f"user feature {name!r}", codes, np.int32, len(self.users))
         for name, capacity in self.user_capacity.items():
@@ -120,6 +110,20 @@ def _check_interactions(log: Interactions, users: int, items: int) -> None:
         _check_array(f"context {name!r}", codes, np.int32, len(log))
 
 
+def _check_items(tables: Tables) -> None:
+    items = len(tables.items)
+    _check_array("item_time", tables.item_time, np.int64, items)
+    if tables.item_creator is not None:
+        _check_array("item_creator", tables.item_creator, np.int32, items)
+        _check_range("item_creator", tables.item_creator, -1, len(tables.creators or ()))
+    if tables.item_category is not None:
+        _check_array("item_category", tables.item_category, np.int32, items)
+        _check_range("item_category", tables.item_category, -1, len(tables.categories))
+    content = tables.item_content
+    if content is not None and (content.dtype != np.float32 or content.ndim != 2 or len(content) != items):
+        raise InputError(f"item_content is {content.dtype} of shape {content.shape}, expected float32 ({items}, d)")
+
+
 def _check_array(name: str, values: np.ndarray, dtype: type, length: int) -> None:
     if values.dtype != dtype or values.shape != (length,):
         expected = np.dtype(dtype)
@@ -129,8 +133,3 @@ def _check_array(name: str, values: np.ndarray, dtype: type, length: int) -> Non
 def _check_range(name: str, values: np.ndarray, low: int, stop: int) -> None:
     if len(values) and (values.min() < low or values.max() >= stop):
         raise InputError(f"{name} runs from {values.min()} to {values.max()}, expected {low} to {stop - 1}")
-
-
-def _check_content(content: np.ndarray, items: int) -> None:
-    if content.dtype != np.float32 or content.ndim != 2 or len(content) != items:
-        raise InputError(f"item_content is {content.dtype} of shape {content.shape}, expected float32 ({items}, d)")

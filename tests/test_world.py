@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from dualrec.alloc.config import load_config
 from dualrec.alloc.errors import InputError
 from dualrec.alloc.tables import Interactions, Tables
@@ -27,11 +28,6 @@ def gini(counts: np.ndarray) -> float:
     ordered = np.sort(counts)
     ranks = np.arange(1, len(ordered) + 1)
     return float(2 * (ranks * ordered).sum() / (len(ordered) * ordered.sum()) - (len(ordered) + 1) / len(ordered))
-
-
-def affinity(tables: Tables, user_vectors: np.ndarray) -> np.ndarray:
-    log = tables.interactions
-    return np.einsum("nd,nd->n", user_vectors[log.user], tables.item_content[log.item])
 
 
 def assert_same(one: Interactions, other: Interactions) -> None:
@@ -94,7 +90,7 @@ def test_some_users_come_at_weekends_and_some_on_weekdays(world: Tables) -> None
 
 
 def test_visits_come_in_runs(world: Tables) -> None:
-    """Within a user and apart from the week: a visit makes one on the same weekday pair's next day more likely."""
+    """Apart from the user's own week-by-week mean, a visit makes one on the next day likelier, less so later."""
     active = active_days(world).astype(float)
     residual = active - active.mean(axis=1, keepdims=True)
     weekly = residual.reshape(len(active), -1, 7)
@@ -110,7 +106,7 @@ def test_uploads_audience_and_visits_are_heavy_tailed(world: Tables) -> None:
     log = world.interactions
     visit = log.user.astype(np.int64) * 100 + world.day_of(log.time)
     size = np.unique(visit, return_counts=True)[1]
-    assert 2 < np.median(size) + 1e-9 or size.mean() < OPTIONS.items_per_visit
+    assert np.median(size) < 0.8 * size.mean()
     assert np.quantile(size, 0.99) > 4 * size.mean()
     assert abs(size.mean() / OPTIONS.items_per_visit - 1) < 0.25
 
