@@ -18,6 +18,7 @@ OPTIMAL_GAP = 1e-9
 
 SOLVERS = {
     "auction": ("auction", "Auction"),
+    "min-cost-flow": ("min_cost_flow", "MinCostFlow"),
     "greedy": ("greedy", "Greedy"),
     "first-come": ("first_come", "FirstCome"),
 }
@@ -36,7 +37,7 @@ def solve(
 ) -> Allocation:
     """An allocation of `problem` with its certificate.
 
-    solver        a name ("auction", "greedy", "first-come") or an options object such as `Auction(...)`
+    solver        a name ("auction", "min-cost-flow", "greedy", "first-come") or an options object such as `Auction(...)`
     gap           stop once (bound - value) / bound is certified to be at most this
     time_limit    seconds after which the best allocation so far is returned
     start_prices  float64[users] >= 0, as from an earlier `Allocation.user_prices`; a hint that solvers may use. The

@@ -1,0 +1,94 @@
+"""Seeded instance families for benchmarks and tests: the same options always give the same problem."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .problem import Problem
+
+
+@dataclass(frozen=True)
+class Skewed:
+    """Items with `candidates` users drawn with probability ~ rank^-skew and lognormal scores: a few users everybody wants."""
+
+    items: int = 10_000
+    users: int = 50_000
+    candidates: int = 200
+    demand: int = 40
+    capacity: int = 10
+    skew: float = 0.7
+
+    def make(self, seed: int = 0) -> Problem:
+        """The problem, each item with at most `candidates` distinct users."""
+        rng = np.random.default_rng(seed)
+        weight = np.arange(1, self.users + 1) ** -self.skew
+        indptr, user = draw_lists(rng, self.items, self.candidates, weight)
+        score = rng.lognormal(size=user.size).astype(np.float32)
+        return Problem.from_csr(indptr, user, score, self.demand, np.full(self.users, self.capacity))
+
+
+@dataclass(frozen=True)
+class TiedGroups:
+    """Items in groups with identical rows, as cold items of one category have: thousands of equal bidders.
+
+    levels: number of distinct scores; 0 for continuous ones (equal only inside a group)
+    """
+
+    items: int = 3_226
+    groups: int = 250
+    users: int = 255_000
+    candidates: int = 400
+    demand: int = 200
+    capacity: int = 10
+    skew: float = 0.5
+    levels: int = 0
+
+    def make(self, seed: int = 0) -> Problem:
+        """The problem: score = the group's affinity x the user's activity."""
+        rng = np.random.default_rng(seed)
+        weight = np.arange(1, self.users + 1) ** -self.skew
+        ends, listed = draw_lists(rng, self.groups, self.candidates, weight)
+        group = rng.integers(0, self.groups, self.items)
+        length = np.diff(ends)[group]
+        indptr = np.concatenate([np.zeros(1, np.int64), np.cumsum(length)])
+        at = np.repeat(ends[:-1][group] - indptr[:-1], length) + np.arange(indptr[-1])
+        score = (rng.lognormal(sigma=0.5, size=listed.size) * rng.beta(1.2, 1.0, self.users)[listed]).astype(np.float32)
+        if self.levels:
+            score = (np.ceil(np.minimum(score, 2.0) * self.levels / 2.0) / self.levels).astype(np.float32)
+        return Problem.from_csr(indptr, listed[at], score[at], self.demand, np.full(self.users, self.capacity))
+
+
+@dataclass(frozen=True)
+class TightFlat:
+    """Uniform candidates, demand 99 % of supply: the hard case, in which the last places are fought for."""
+
+    items: int = 4_000
+    users: int = 30_000
+    candidates: int = 500
+    demand: int = 200
+    capacity: int = 27
+
+    def make(self, seed: int = 0) -> Problem:
+        """The problem: score = lognormal x the user's lognormal."""
+        rng = np.random.default_rng(seed)
+        indptr, user = draw_lists(rng, self.items, self.candidates, np.ones(self.users))
+        score = rng.lognormal(sigma=0.7, size=user.size) * rng.lognormal(sigma=0.5, size=self.users)[user]
+        capacity = np.full(self.users, self.capacity)
+        return Problem.from_csr(indptr, user, score.astype(np.float32), self.demand, capacity)
+
+
+def draw_lists(rng: np.random.Generator, rows: int, length: int, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """For each row about `length` distinct users (fewer only where draws collide), probability ~ weight, ascending.
+
+    Returns indptr int64[rows + 1] and user int32[edges].
+    """
+    users = weight.size
+    cumulative = np.cumsum(weight)
+    drawn = np.searchsorted(cumulative, rng.random((rows, 2 * length)) * cumulative[-1], side="right")
+    key = np.unique(drawn + np.arange(rows)[:, None] * users)
+    row = key // users
+    place = np.lexsort((rng.random(key.size), row))
+    start = np.searchsorted(row, np.arange(rows))
+    keep = np.sort(place[np.arange(key.size) - start[row] < length])
+    counts = np.bincount(row[keep], minlength=rows)
+    return np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)]), (key[keep] % users).astype(np.int32)
