@@ -83,7 +83,7 @@ def _known_rows(log: Columns, column: str, known: Vocabulary, file: str) -> np.n
     if (rows < 0).any():
         row = int(np.argmax(rows < 0))
         found = f"unknown {known.what} {ids[row].item()!r}"
-        raise log.input_error(column, row, found, f"a {known.what} of {file}", "add it there or remove the row")
+        raise log.input_error(column, row, found, f"an id of {file}", "add it there or remove the row")
     return rows
 
 
