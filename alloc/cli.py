@@ -165,7 +165,7 @@ def world(
     They have the generic schema: an example of the data to bring.
     """
     from .config import load_config
-    from .schema import write_tables
+    from .generic_writer import write_tables
     from .world import make_world
 
     settings = load_config(config, overrides or [])
