@@ -41,10 +41,9 @@ def run(arguments: list[str]) -> int:
     # Read by OpenMP once, when the first library that uses it loads: threads that wait must not hold the cores.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
-        return app(arguments or ["--help"], prog_name="dualrec", standalone_mode=False) or 0
-    except (KeyboardInterrupt, typer.Abort):
-        print("dualrec: interrupted; run the same command again to continue", file=sys.stderr)
-        return 130
+        code = app(arguments or ["--help"], prog_name="dualrec", standalone_mode=False) or 0
+    except (KeyboardInterrupt, typer.Abort):  # typer's releases differ in what becomes of an interrupt
+        code = 130
     except Exception as error:
         if "--debug" in arguments:
             import traceback
@@ -53,6 +52,9 @@ def run(arguments: list[str]) -> int:
         code, line = _explain(error)
         print(f"dualrec: {line}", file=sys.stderr)
         return code
+    if code == 130:
+        print("dualrec: interrupted; run the same command again to continue", file=sys.stderr)
+    return code
 
 
 def _explain(error: Exception) -> tuple[int, str]:
@@ -129,8 +131,9 @@ def evaluate(
     from .stage import resolve
 
     settings = load_config(config, _overrides(data, out, overrides))
+    chosen = _days(days)
     evaluate_days = resolve("dualrec.alloc.evaluate_days:evaluate_days")
-    print(evaluate_days(settings, _days(days), make_progress()))
+    print(evaluate_days(settings, chosen, make_progress()))
 
 
 @app.command()

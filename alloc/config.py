@@ -85,4 +85,4 @@ def load_config(name: str | Path = "nightly", overrides: Sequence[str] = ()) -> 
 
 def effective_config(config: Config) -> str:
     """Every setting, defaults too, as YAML that `load_config` reads back to an equal config."""
-    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)

@@ -59,6 +59,7 @@ def _expected(detail: Any) -> str:
     if detail["type"] == "literal_error" and isinstance(detail["input"], str):
         known = [name.strip(" '") for name in str(detail["ctx"]["expected"]).replace(" or ", ",").split(",")]
         message += f"; the nearest is {nearest(detail['input'], known)!r}"
+    message = message.replace("String should have", "expected text of")
     message = message.replace("expected greater", "expected a number greater").replace(
         "expected less", "expected a number less"
     )

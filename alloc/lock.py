@@ -39,7 +39,7 @@ def _acquire(descriptor: int, out: Path) -> None:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         holder = _holder(descriptor)
-        raise InputError(f"{out} is in use by process {holder}; wait for it to end, or give another --out") from None
+        raise InputError(f"{out} is in use by {holder}; wait for it to end, or give another --out") from None
 
 
 def _holder(descriptor: int) -> str:
@@ -48,9 +48,9 @@ def _holder(descriptor: int) -> str:
     while True:
         text = os.pread(descriptor, 32, 0).decode(errors="replace").strip()
         if text.isdecimal() and _is_running(int(text)):
-            return text
+            return f"process {text}"
         if time.monotonic() > deadline:
-            return text or "unknown"
+            return "an unknown process"
         time.sleep(0.01)
 
 

@@ -188,6 +188,7 @@ def test_a_disk_error_anywhere_leaves_the_old_or_the_new_run(
         assert toy_night.contents(out / "latest") in (old, expected)
         toy_night.run(out, 1)
         assert toy_night.contents(out / "latest") == expected
+        shutil.rmtree(out)
     assert failing >= 1
 
 
