@@ -172,6 +172,7 @@ def world(
     from .world import make_world
 
     settings = load_config(config, overrides or [])
+    out.mkdir(parents=True, exist_ok=True)  # before the world is made, which takes a while
     write_tables(make_world(settings.data.world, settings.seed), out)
     print(f"world: {out}")
 

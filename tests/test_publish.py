@@ -114,6 +114,7 @@ def test_a_run_name_cannot_leave_its_folder() -> None:
     assert run_id("..", 3, "ab" * 32) == "data-day3-ababababab"
 
 
+@pytest.mark.usefixtures("no_sync")  # for the reruns here; the processes that are killed do flush
 def test_twenty_kills_at_random_moments(
     toy_night: ModuleType,
     tmp_path: Path,
