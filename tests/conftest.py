@@ -47,6 +47,7 @@ def kill_run() -> Callable[..., tuple[bool, float]]:
     """
 
     def run(arguments: list[str], out: Path, seconds: float, **environment: str) -> tuple[bool, float]:
+        published = (out / "latest").is_symlink()
         process = subprocess.Popen(
             [sys.executable, *arguments], env={**os.environ, **environment}, stdout=subprocess.DEVNULL
         )
@@ -55,13 +56,13 @@ def kill_run() -> Callable[..., tuple[bool, float]]:
                 time.sleep(0.002)
             start = time.monotonic()
             while process.poll() is None and time.monotonic() - start < seconds:
-                _check_latest(out)
+                _check_latest(out, published)
                 time.sleep(0.002)
             held = time.monotonic() - start
         finally:
             process.kill()
         code = process.wait()
-        _check_latest(out)
+        _check_latest(out, published)
         assert code in (0, -9), f"the night ended with exit code {code}"
         return code == -9, held
 
@@ -75,9 +76,9 @@ def _lock_holder(out: Path) -> int | None:
         return None
 
 
-def _check_latest(out: Path) -> None:
-    """Whatever `latest` points at now is whole; before the first night there may be none."""
+def _check_latest(out: Path, published: bool) -> None:
+    """Whatever `latest` points at now is whole; only before the first night may there be none."""
     from dualrec.alloc.publish import verify_run
 
-    if (out / "latest").is_symlink():
+    if published or (out / "latest").is_symlink():
         verify_run((out / "latest").resolve())
