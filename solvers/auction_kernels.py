@@ -29,7 +29,10 @@ class State(NamedTuple):
 
     price float64[owners], held uint8[edges], load int64[bidders]; bids in min-heaps: slot_start int64[owners + 1]
     (fixed), slot_count int64[owners], slot_bid float64[slots], slot_edge int64[slots]; bidders that wait: the ring
-    queue int32[bidders] from ends[0], ends[1] of them (int64[2]), and queued uint8[bidders] marks them
+    queue int32[bidders] from ends[0], ends[1] of them (int64[2]), and queued uint8[bidders] marks them.
+    Short lists: short_edge int32[bidders, KEEP], the first short_count[b] (int32) are edges that b does not hold, as
+    places in its row; every other edge not held is worth at most short_rest[b] (float64, infinite: there is no list).
+    Where no row is longer than LONG, short_edge has no rows.
     """
 
     price: np.ndarray
@@ -42,17 +45,30 @@ class State(NamedTuple):
     queue: np.ndarray
     queued: np.ndarray
     ends: np.ndarray
+    short_edge: np.ndarray
+    short_count: np.ndarray
+    short_rest: np.ndarray
 
 
-SMALL = 16
-"""Up to this k the k-th largest is found by one pass with insertion, above it by quickselect."""
+KEEP = 64
+"""Longest short list."""
+
+LONG = 128
+"""Bidders with at most so many edges have no short list: they read their row."""
+
+FEW = 16
+"""Bisection for a threshold ends when no more values than this are between its ends."""
+
+HALVINGS = 12
+"""Most halvings of that bisection: values tied or very uneven are left to quickselect."""
 
 
 @nb.njit(cache=True, nogil=True)
-def heap_push(state: State, owner: int, new_bid: float, new_edge: int) -> None:
-    """Adds a bid to the owner's min-heap, which has a free slot; equal bids by edge number."""
-    bid, edge, start = state.slot_bid, state.slot_edge, state.slot_start[owner]
-    at = state.slot_count[owner]
+def heap_push(  # noqa: PLR0917
+    bid: np.ndarray, edge: np.ndarray, start: int, count: int, new_bid: float, new_edge: int
+) -> None:
+    """Adds a bid to the min-heap of `count` bids from `start`; equal bids by edge number. In place: bid, edge."""
+    at = count
     while at > 0:
         parent = (at - 1) // 2
         above, above_edge = bid[start + parent], edge[start + parent]
@@ -61,14 +77,13 @@ def heap_push(state: State, owner: int, new_bid: float, new_edge: int) -> None:
         bid[start + at], edge[start + at] = above, above_edge
         at = parent
     bid[start + at], edge[start + at] = new_bid, new_edge
-    state.slot_count[owner] += 1
 
 
 @nb.njit(cache=True, nogil=True)
-def heap_replace_lowest(state: State, owner: int, new_bid: float, new_edge: int) -> int:
-    """Puts a bid in the place of the owner's lowest; returns the edge that lost."""
-    bid, edge = state.slot_bid, state.slot_edge
-    start, count = state.slot_start[owner], state.slot_count[owner]
+def heap_replace_lowest(  # noqa: PLR0917
+    bid: np.ndarray, edge: np.ndarray, start: int, count: int, new_bid: float, new_edge: int
+) -> int:
+    """Puts a bid in the place of the lowest of the min-heap from `start`; returns the edge that lost. In place."""
     lost = edge[start]
     at = 0
     while True:
@@ -89,37 +104,19 @@ def heap_replace_lowest(state: State, owner: int, new_bid: float, new_edge: int)
 
 
 @nb.njit(cache=True, nogil=True)
-def kth_by_insertion(values: np.ndarray, count: int, k: int, scratch: np.ndarray) -> float:
-    """The k-th largest of values[:count] in one pass, quick for small k; overwrites scratch[:k]."""
-    scratch[:k] = -np.inf
-    for j in range(count):
-        value = values[j]
-        if value > scratch[k - 1]:
-            at = k - 1
-            while at > 0 and scratch[at - 1] < value:
-                scratch[at] = scratch[at - 1]
-                at -= 1
-            scratch[at] = value
-    return scratch[k - 1]
-
-
-@nb.njit(cache=True, nogil=True)
-def kth_largest(values: np.ndarray, count: int, k: int, scratch: np.ndarray) -> float:
-    """The k-th largest (k from 1) of values[:count], which stay in order; overwrites `scratch` (as long as values)."""
-    if k <= SMALL:
-        return kth_by_insertion(values, count, k, scratch)
-    scratch[:count] = values[:count]
+def quickselect(values: np.ndarray, count: int, k: int) -> float:
+    """The k-th largest (k from 1) of values[:count]; reorders them in place."""
     low, high = 0, count - 1
     while low < high:
-        pivot = scratch[(low + high) // 2]
+        pivot = values[(low + high) // 2]
         left, right = low, high
         while left <= right:
-            while scratch[left] > pivot:
+            while values[left] > pivot:
                 left += 1
-            while scratch[right] < pivot:
+            while values[right] < pivot:
                 right -= 1
             if left <= right:
-                scratch[left], scratch[right] = scratch[right], scratch[left]
+                values[left], values[right] = values[right], values[left]
                 left += 1
                 right -= 1
         if k - 1 <= right:
@@ -128,7 +125,36 @@ def kth_largest(values: np.ndarray, count: int, k: int, scratch: np.ndarray) -> 
             low = left
         else:
             break
-    return scratch[k - 1]
+    return values[k - 1]
+
+
+@nb.njit(cache=True, nogil=True)
+def kth_largest(values: np.ndarray, count: int, k: int, scratch: np.ndarray) -> float:
+    """The k-th largest (k from 1) of values[:count] > 0, which stay in order; overwrites `scratch` (as long as values).
+
+    Bisection by counting, which the processor does many at a time, until few are left for quickselect.
+    """
+    high = 0.0
+    for j in range(count):
+        high = max(high, values[j])
+    low, at_least, above = 0.0, count, 0  # at_least values are > low, `above` values are > high
+    for _ in range(HALVINGS):
+        if at_least - above <= FEW:
+            break
+        middle = 0.5 * (low + high)
+        larger = 0
+        for j in range(count):
+            larger += values[j] > middle
+        if larger >= k:
+            low, at_least = middle, larger
+        else:
+            high, above = middle, larger
+    inside = 0
+    for j in range(count):
+        if low < values[j] <= high:
+            scratch[inside] = values[j]
+            inside += 1
+    return quickselect(scratch, inside, k - above)
 
 
 @nb.njit(cache=True, nogil=True)
@@ -145,22 +171,34 @@ def bidder_of(indptr: np.ndarray, edge: int) -> int:
 
 
 @nb.njit(cache=True, nogil=True)
-def enqueue(state: State, bidder: int) -> None:
+def enqueue(queue: np.ndarray, queued: np.ndarray, ends: np.ndarray, bidder: int) -> None:
     """Lets the bidder wait at the end of the queue, unless it waits already."""
-    if state.queued[bidder] == 0:
-        state.queued[bidder] = 1
-        state.queue[(state.ends[0] + state.ends[1]) % state.queue.size] = bidder
-        state.ends[1] += 1
+    if queued[bidder] == 0:
+        queued[bidder] = 1
+        queue[(ends[0] + ends[1]) % queue.size] = bidder
+        ends[1] += 1
 
 
 @nb.njit(cache=True, nogil=True)
-def dequeue(state: State) -> int:
+def dequeue(queue: np.ndarray, queued: np.ndarray, ends: np.ndarray) -> int:
     """The bidder that waited longest."""
-    bidder = state.queue[state.ends[0]]
-    state.ends[0] = (state.ends[0] + 1) % state.queue.size
-    state.ends[1] -= 1
-    state.queued[bidder] = 0
+    bidder = queue[ends[0]]
+    ends[0] = (ends[0] + 1) % queue.size
+    ends[1] -= 1
+    queued[bidder] = 0
     return bidder
+
+
+@nb.njit(cache=True, nogil=True)
+def note_loss(loser: int, place: int, short_edge: np.ndarray, short_count: np.ndarray, short_rest: np.ndarray) -> None:
+    """Adds the place in its row of an edge the bidder lost to its short list, or gives the list up where it is full."""
+    if short_rest[loser] == np.inf:
+        return
+    if short_count[loser] < KEEP:
+        short_edge[loser, short_count[loser]] = place
+        short_count[loser] += 1
+    else:
+        short_rest[loser] = np.inf
 
 
 @nb.njit(cache=True, nogil=True)
@@ -173,12 +211,24 @@ def longest_row(indptr: np.ndarray) -> int:
 
 
 @nb.njit(cache=True, nogil=True)
-def offers(rows: Rows, state: State, bidder: int, net: np.ndarray, edge: np.ndarray) -> int:
-    """Writes net values > 0 of the edges not held, and their numbers, into net and edge; returns how many."""
+def offers(  # noqa: PLR0917
+    first: int,
+    last: int,
+    owner: np.ndarray,
+    score: np.ndarray,
+    price: np.ndarray,
+    held: np.ndarray,
+    net: np.ndarray,
+    edge: np.ndarray,
+) -> int:
+    """Writes score - price of the edges first to last where > 0 and not held into net, their numbers into edge.
+
+    Returns how many.
+    """
     count = 0
-    for e in range(rows.indptr[bidder], rows.indptr[bidder + 1]):
-        worth = np.float64(rows.score[e]) - state.price[rows.owner[e]]
-        if worth > 0.0 and state.held[e] == 0:
+    for e in range(first, last):
+        worth = np.float64(score[e]) - price[owner[e]]
+        if worth > 0.0 and held[e] == 0:
             net[count] = worth
             edge[count] = e
             count += 1
@@ -186,52 +236,126 @@ def offers(rows: Rows, state: State, bidder: int, net: np.ndarray, edge: np.ndar
 
 
 @nb.njit(cache=True, nogil=True)
-def place_bid(rows: Rows, state: State, edge: int, bid: float, eps: float) -> None:
-    """Takes a free place of the edge's owner at `bid`, or displaces its lowest at `bid` + eps, at most the score."""
-    owner = rows.owner[edge]
-    if state.slot_count[owner] < rows.capacity[owner]:
-        heap_push(state, owner, max(bid, state.price[owner]), edge)
-    else:
-        lost = heap_replace_lowest(state, owner, min(bid + eps, np.float64(rows.score[edge])), edge)
-        loser = bidder_of(rows.indptr, lost)
-        state.held[lost] = 0
-        state.load[loser] -= 1
-        enqueue(state, loser)
-    state.held[edge] = 1
-    if state.slot_count[owner] == rows.capacity[owner]:
-        state.price[owner] = state.slot_bid[state.slot_start[owner]]
+def short_offers(  # noqa: PLR0917
+    bidder: int,
+    first: int,
+    owner: np.ndarray,
+    score: np.ndarray,
+    price: np.ndarray,
+    short_edge: np.ndarray,
+    listed: int,
+    net: np.ndarray,
+    edge: np.ndarray,
+) -> int:
+    """As `offers`, from the `listed` edges of the bidder's short list; its row starts at `first`."""
+    count = 0
+    for at in range(listed):
+        e = first + short_edge[bidder, at]
+        worth = np.float64(score[e]) - price[owner[e]]
+        if worth > 0.0:
+            net[count] = worth
+            edge[count] = e
+            count += 1
+    return count
 
 
 @nb.njit(cache=True, nogil=True)
-def run_auction(rows: Rows, state: State, eps: float, budget: int) -> int:
+def keep_short(  # noqa: PLR0917
+    bidder: int,
+    first: int,
+    net: np.ndarray,
+    edge: np.ndarray,
+    count: int,
+    rest: float,
+    held: np.ndarray,
+    short_edge: np.ndarray,
+) -> int:
+    """Makes the short list of the best offers not taken that are worth `rest` or more; returns its length.
+
+    Half of it stays free for edges the bidder will lose.
+    """
+    kept = 0
+    for above in (True, False):
+        for j in range(count):
+            if (net[j] > rest) != above or net[j] < rest or held[edge[j]] == 1:
+                continue
+            if kept == KEEP // 2:
+                return kept
+            short_edge[bidder, kept] = edge[j] - first
+            kept += 1
+    return kept
+
+
+@nb.njit(cache=True, nogil=True)
+def run_auction(rows: Rows, state: State, eps: float, budget: int) -> int:  # noqa: PLR0912, PLR0915
     """Lets waiting bidders bid until none waits or `budget` edges were read; returns the edges read.
 
-    A bidder that misses m places bids on the m owners of largest net value score - price, ties first to owners with a
-    free place; each bid leaves it the (m + 1)-th net value (or 0), less eps > 0 where a held bid must be displaced.
-    No bid exceeds the score, so nobody pays for nothing and an owner all want alike ends at exactly that score.
+    A bidder that misses m places bids on the m owners of largest net value score - price; each bid leaves it the
+    (m + 1)-th net value (or 0), less eps > 0 where a held bid must be displaced. No bid exceeds the score, so nobody
+    pays for nothing and an owner all want alike ends at exactly that score. Prices only rise and net values only fall,
+    so a short list does as well as the row while its m-th offer is worth at least what the other edges were.
     """
-    longest = longest_row(rows.indptr)
-    net, scratch = np.empty(longest, np.float64), np.empty(max(longest, SMALL), np.float64)
-    edge = np.empty(longest, np.int64)
+    indptr, owner, score, demand, capacity = rows
+    price, held, load = state.price, state.held, state.load  # arrays taken out once: each access to a tuple costs
+    queue, queued, ends = state.queue, state.queued, state.ends
+    short_edge, short_count, short_rest = state.short_edge, state.short_count, state.short_rest
+    slot_start, slot_count, slot_bid, slot_edge = state.slot_start, state.slot_count, state.slot_bid, state.slot_edge
+    longest = longest_row(indptr)
+    net, scratch, edge = np.empty(longest), np.empty(longest), np.empty(longest, np.int64)
     read = 0
-    while state.ends[1] > 0 and read < budget:
-        b = dequeue(state)
-        missing = rows.demand[b] - state.load[b]
-        read += rows.indptr[b + 1] - rows.indptr[b] + 1
-        count = offers(rows, state, b, net, edge) if missing > 0 else 0
+    while ends[1] > 0 and read < budget:
+        b = dequeue(queue, queued, ends)
+        missing = demand[b] - load[b]
+        if missing <= 0:
+            continue
+        first, last = indptr[b], indptr[b + 1]
+        rest, count = short_rest[b], 0
+        short = rest < np.inf
+        if short:
+            read += short_count[b] + 1
+            count = short_offers(b, first, owner, score, price, short_edge, short_count[b], net, edge)
+            short = rest <= (kth_largest(net, count, missing, scratch) if count >= missing else 0.0)
+        if not short:
+            read += last - first + 1
+            count = offers(first, last, owner, score, price, held, net, edge)
+            rest = np.inf
+            if last - first > LONG:
+                listed = missing + KEEP // 2
+                rest = kth_largest(net, count, listed + 1, scratch) if count > listed else 0.0
+            short_rest[b] = rest
         least = kth_largest(net, count, missing + 1, scratch) if count > missing else 0.0
-        for turn in range(3):  # better than the threshold; on it with a free place; on it with a bid to displace
+        if short:
+            least = max(least, rest)
+        load[b] += min(missing, count)
+        for turn in range(3):  # better than `least`; worth it with a free place; worth it with a bid to displace
             for j in range(count):
                 if missing == 0:
                     break
-                if net[j] < least or (net[j] > least) != (turn == 0) or state.held[edge[j]] == 1:
+                if net[j] < least or (net[j] > least) != (turn == 0):
                     continue
-                owner = rows.owner[edge[j]]
-                if turn == 1 and state.slot_count[owner] == rows.capacity[owner]:
+                e = edge[j]
+                o = owner[e]
+                free = slot_count[o] < capacity[o]
+                if held[e] == 1 or (turn == 1 and not free):
                     continue
-                place_bid(rows, state, edge[j], np.float64(rows.score[edge[j]]) - least, eps)
-                state.load[b] += 1
+                bid, start = np.float64(score[e]) - least, slot_start[o]
+                if free:
+                    heap_push(slot_bid, slot_edge, start, slot_count[o], max(bid, price[o]), e)
+                    slot_count[o] += 1
+                else:
+                    bid = min(bid + eps, np.float64(score[e]))
+                    lost = heap_replace_lowest(slot_bid, slot_edge, start, slot_count[o], bid, e)
+                    loser = bidder_of(indptr, lost)
+                    held[lost] = 0
+                    load[loser] -= 1
+                    note_loss(loser, lost - indptr[loser], short_edge, short_count, short_rest)
+                    enqueue(queue, queued, ends, loser)
+                if slot_count[o] == capacity[o]:
+                    price[o] = slot_bid[start]
+                held[e] = 1
                 missing -= 1
+        if rest < np.inf:
+            short_count[b] = keep_short(b, first, net, edge, count, rest, held, short_edge)
     return read
 
 
@@ -264,7 +388,10 @@ def seat_holders(rows: Rows, state: State, paid: np.ndarray) -> None:
     for b in range(rows.demand.size):
         for e in range(rows.indptr[b], rows.indptr[b + 1]):
             if state.held[e] == 1:
-                heap_push(state, rows.owner[e], max(0.0, np.float64(rows.score[e]) - paid[b]), e)
+                o = rows.owner[e]
+                bid = max(0.0, np.float64(rows.score[e]) - paid[b])
+                heap_push(state.slot_bid, state.slot_edge, state.slot_start[o], state.slot_count[o], bid, e)
+                state.slot_count[o] += 1
                 state.load[b] += 1
     for o in range(rows.capacity.size):
         full = 0 < state.slot_count[o] == rows.capacity[o]

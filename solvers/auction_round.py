@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from .auction_kernels import Rows, State, by_owner, last_place_worth, run_auction, seat_holders
+from .auction_kernels import KEEP, LONG, Rows, State, by_owner, last_place_worth, run_auction, seat_holders
 from .problem import Problem
 from .step import Clock
 
@@ -35,6 +35,7 @@ class Round:
         slot_start = np.zeros(owners + 1, np.int64)
         np.cumsum(places, out=slot_start[1:])
         slots = int(slot_start[-1])
+        has_long_rows = np.diff(rows.indptr).max(initial=0) > LONG
         self.rows = rows
         self.state = State(
             price=price,
@@ -47,6 +48,9 @@ class Round:
             queue=np.zeros(bidders, np.int32),
             queued=np.zeros(bidders, np.uint8),
             ends=np.zeros(2, np.int64),
+            short_edge=np.zeros((bidders if has_long_rows else 0, KEEP), np.int32),
+            short_count=np.zeros(bidders, np.int32),
+            short_rest=np.full(bidders, np.inf),
         )
 
     def seat(self, held: np.ndarray, paid: np.ndarray) -> None:

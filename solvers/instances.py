@@ -9,7 +9,7 @@ from .problem import Problem
 
 @dataclass(frozen=True)
 class Skewed:
-    """Items with `candidates` users drawn with probability ~ rank^-skew and lognormal scores: a few users everybody wants."""
+    """Each item's users drawn with probability ~ rank^-skew, lognormal scores: a few users everybody wants."""
 
     items: int = 10_000
     users: int = 50_000

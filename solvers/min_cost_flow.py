@@ -1,4 +1,4 @@
-"""Min-cost flow by OR-Tools behind a validating wrapper: the exact solver, and the bar that others are measured against."""
+"""Min-cost flow by OR-Tools behind a validating wrapper: the exact solver, and the bar for the others."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -24,9 +24,12 @@ class MinCostFlow:
     the number of nodes could overflow 64-bit arithmetic (from about a million nodes). float32 scores within 2^16 of
     the largest are then exact.
 
-    About 2.3 us and 100 bytes an edge, and no way to stop it early: the time limit is only seen when it is done. Takes no start
-    prices. Its prices are the lowest that certify the flow, found by shortest paths in the residual graph. Source: Goldberg,
-    "An efficient implementation of a scaling minimum-cost flow algorithm" (1997).
+    About 2 us and 100 bytes an edge, and no way to stop it early: the time limit is only seen when it is done. Takes no
+    start prices. Its prices are the lowest that certify the flow, found by shortest paths in the residual graph.
+
+    score_bits  bits of the largest integer score
+
+    Source: Goldberg, "An efficient implementation of a scaling minimum-cost flow algorithm" (1997).
     """
 
     score_bits: int = 40

@@ -18,8 +18,8 @@ def lowest_prices(  # noqa: PLR0917
 ) -> int:
     """Raises prices from 0 to the lowest at which no item would rather have a user it does not hold.
 
-    Longest paths in the residual graph of an optimal flow by label correcting, first in, first out. An item that has all
-    it wants would give up its lowest worth - price; one that misses users gives up nothing.
+    Longest paths in the residual graph of an optimal flow by label correcting, first in, first out. An item that has
+    all it wants would give up its lowest worth - price; one that misses users gives up nothing.
     indptr int64[items + 1], user int32[edges], worth int64[edges], demand int32[items], held uint8[edges];
     holder int64[matches] lists the items that hold user u at holder_start[u] to holder_start[u + 1] (int64[users + 1]).
     Writes price int64[users] (zeros before). Stops after reading `budget` edges; returns the edges read.

@@ -132,8 +132,8 @@ class Problem:
         places = _amounts(capacity, "capacity", "user", np.arange(len(capacity)), True)
         rows, scores = users.astype(np.int32, copy=False), scores.astype(np.float32, copy=False)
         items_named, users_named = _names(item_ids, "item", wanted.size), _names(user_ids, "user", places.size)
-        arrays = _read_only(ends, rows, scores, wanted, places)
-        problem = cls(*arrays, item_ids=items_named, user_ids=users_named)
+        ends, rows, scores, wanted, places = _read_only(ends, rows, scores, wanted, places)
+        problem = cls(ends, rows, scores, wanted, places, items_named, users_named)
         _check_rows(problem, users)
         return problem
 

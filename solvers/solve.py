@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from .allocation import Allocation, Status
-from .certificate import Certificate, certify, check_prices, relative_gap
+from .certificate import certify, check_prices, relative_gap, upper_bound
 from .errors import ProblemError, SolverError
 from .problem import Problem
 from .step import Clock, Goal, Solver, Step
@@ -37,7 +37,7 @@ def solve(
 ) -> Allocation:
     """An allocation of `problem` with its certificate.
 
-    solver        a name ("auction", "min-cost-flow", "greedy", "first-come") or an options object such as `Auction(...)`
+    solver        "auction", "min-cost-flow", "greedy", "first-come" or an options object such as `Auction(...)`
     gap           stop once (bound - value) / bound is certified to be at most this
     time_limit    seconds after which the best allocation so far is returned
     start_prices  float64[users] >= 0, as from an earlier `Allocation.user_prices`; a hint that solvers may use. The
@@ -55,6 +55,8 @@ def solve(
         start_prices = check_prices(problem, start_prices)
     goal = Goal(gap, Clock(time_limit), start_prices)
     best = _Best(problem, gap)
+    if start_prices is not None:
+        best.offer_prices(upper_bound(problem, start_prices), start_prices)
     try:
         for number, step in enumerate(chosen_solver.steps(problem, goal), start=1):
             best.add(step)
@@ -89,14 +91,16 @@ class _Best:
         self.chosen: np.ndarray | None = None
         self.prices: np.ndarray | None = None
         self.value, self.bound = -1.0, np.inf
-        self.last: Certificate | None = None
 
     def add(self, step: Step) -> None:
-        self.last = certify(self.problem, step.chosen, step.prices)
-        if self.last.value > self.value:
-            self.value, self.chosen = self.last.value, step.chosen
-        if self.last.bound < self.bound:
-            self.bound, self.prices = self.last.bound, step.prices
+        certificate = certify(self.problem, step.chosen, step.prices)
+        if certificate.value > self.value:
+            self.value, self.chosen = certificate.value, step.chosen
+        self.offer_prices(certificate.bound, step.prices)
+
+    def offer_prices(self, bound: float, prices: np.ndarray) -> None:
+        if bound < self.bound:
+            self.bound, self.prices = bound, prices
 
     @property
     def gap(self) -> float:
