@@ -80,7 +80,7 @@ class Allocation:
     @cached_property
     def item_load(self) -> np.ndarray:
         """Users given to each item, int64[items]."""
-        return np.bincount(self.problem.item_of(self.chosen), minlength=self.problem.items)
+        return self.problem.item_load(self.chosen)
 
     @cached_property
     def user_load(self) -> np.ndarray:

@@ -81,16 +81,20 @@ def check(problem: Problem, chosen: np.ndarray) -> None:
     outside = chosen[(chosen < 0) | (chosen >= problem.edges)]
     if outside.size:
         raise AllocationError(f"edge {outside[0]} is chosen, expected 0 to {problem.edges - 1}")
-    ordered = np.sort(chosen)
+    ordered = chosen if (chosen[1:] > chosen[:-1]).all() else np.sort(chosen)
     twice = ordered[1:][ordered[1:] == ordered[:-1]]
     if twice.size:
         item, user = int(problem.item_of(twice[:1])[0]), int(problem.user[twice[0]])
         pair = f"item {problem.item_name(item)!r} and user {problem.user_name(user)!r}"
         raise AllocationError(f"{pair} are matched twice (edge {twice[0]}), expected once")
-    item_load = np.bincount(problem.item_of(ordered), minlength=problem.items)
-    user_load = np.bincount(problem.user[ordered], minlength=problem.users)
-    _within(item_load, problem.demand, "item", "demand", problem.item_name)
-    _within(user_load, problem.capacity, "user", "capacity", problem.user_name)
+    _within(problem.item_load(ordered), problem.demand, "item", "demand", problem.item_name)
+    _within(
+        np.bincount(problem.user[ordered], minlength=problem.users),
+        problem.capacity,
+        "user",
+        "capacity",
+        problem.user_name,
+    )
 
 
 def _within(load: np.ndarray, limit: np.ndarray, side: str, limit_name: str, name: Any) -> None:

@@ -35,6 +35,6 @@ class FirstCome:
 def fill(problem: Problem, held: np.ndarray) -> None:
     """Gives short items, in row order, their best users with places left. Sets held (uint8[edges]) in place."""
     chosen = np.flatnonzero(held)
-    item_left = problem.demand - np.bincount(problem.item_of(chosen), minlength=problem.items)
+    item_left = problem.demand - problem.item_load(chosen)
     user_left = problem.capacity - np.bincount(problem.user[chosen], minlength=problem.users)
     take_by_item(problem.indptr, problem.user, problem.score, item_left, user_left, held)

@@ -57,6 +57,10 @@ class Problem:
         """Rows of the items that own these edges, int64[n]."""
         return np.searchsorted(self.indptr, edge, side="right") - 1
 
+    def item_load(self, ordered: np.ndarray) -> np.ndarray:
+        """How many of these edges (ascending) each item owns, int64[items]."""
+        return np.diff(np.searchsorted(ordered, self.indptr))
+
     def item_name(self, row: int) -> Any:
         """Outside id of an item row."""
         return row if self.item_ids is None else self.item_ids[row].item()
