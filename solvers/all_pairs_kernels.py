@@ -1,0 +1,153 @@
+"""Numba kernels over full score rows: the best users of an item among all users, exactly, in about one read of the row.
+
+Order everywhere: score - price falling, equal ones by rising user row. A price of infinity takes a user out.
+"""
+
+import numba as nb
+import numpy as np
+
+CHUNK = 256
+"""Users tested together, which the processor does many at a time; only a chunk with a hit is read one by one."""
+
+
+@nb.njit(cache=True, nogil=True)
+def kth_largest(values: np.ndarray, count: int, k: int) -> float:
+    """The k-th largest (k from 1) of values[:count]; reorders them in place (quickselect)."""
+    low, high = 0, count - 1
+    while low < high:
+        pivot = values[(low + high) // 2]
+        left, right = low, high
+        while left <= right:
+            while values[left] > pivot:
+                left += 1
+            while values[right] < pivot:
+                right -= 1
+            if left <= right:
+                values[left], values[right] = values[right], values[left]
+                left += 1
+                right -= 1
+        if k - 1 <= right:
+            high = right
+        elif k - 1 >= left:
+            low = left
+        else:
+            break
+    return values[k - 1]
+
+
+@nb.njit(cache=True, nogil=True)
+def keep_best(net: np.ndarray, user: np.ndarray, filled: int, count: int, scratch: np.ndarray) -> float:
+    """Keeps the `count` best of the first `filled` > `count` entries, in user order; returns the lowest net kept.
+
+    net float64, user int32 (ascending) and scratch float64, all of the same length; net and user change in place.
+    """
+    scratch[:filled] = net[:filled]
+    least = kth_largest(scratch, filled, count)
+    equal = count
+    for j in range(filled):
+        equal -= net[j] > least
+    kept = 0
+    for j in range(filled):
+        if net[j] < least:
+            continue
+        if net[j] == least:
+            if equal == 0:
+                continue
+            equal -= 1
+        net[kept], user[kept] = net[j], user[j]
+        kept += 1
+    return least
+
+
+@nb.njit(cache=True, nogil=True)
+def best_of_row(  # noqa: PLR0917
+    score: np.ndarray, price: np.ndarray, count: int, net: np.ndarray, user: np.ndarray, scratch: np.ndarray
+) -> int:
+    """Collects into net and user the `count` users of largest score - price > 0, in user order; returns how many.
+
+    score float32[users], price float64[users]; net float64, user int32, scratch float64: longer than `count`. A later
+    user equal to the lowest of `count` kept ones never displaces it, so ties cost nothing. Returns -1 - u where the
+    score of user u is NaN or infinite.
+    """
+    least, filled = 0.0, 0
+    for start in range(0, score.size, CHUNK):
+        end = min(start + CHUNK, score.size)
+        hits = 0
+        for u in range(start, end):
+            hits += not np.float64(score[u]) - price[u] <= least  # so worded, NaN is a hit
+        if hits == 0:
+            continue
+        for u in range(start, end):
+            worth = np.float64(score[u]) - price[u]
+            if worth <= least:
+                continue
+            if not worth < np.inf:
+                return -1 - u
+            net[filled], user[filled] = worth, u
+            filled += 1
+            if filled == net.size:
+                least = keep_best(net, user, filled, count, scratch)
+                filled = count
+    if filled > count:
+        keep_best(net, user, filled, count, scratch)
+        filled = count
+    return filled
+
+
+@nb.njit(cache=True, nogil=True)
+def write_best(  # noqa: PLR0917
+    score: np.ndarray, net: np.ndarray, user: np.ndarray, found: int, out_user: np.ndarray, out_score: np.ndarray
+) -> None:
+    """Writes the collected users into out_user (int32) and their scores into out_score (float32), best first."""
+    order = np.argsort(-net[:found], kind="mergesort")
+    for j in range(found):
+        out_user[j] = user[order[j]]
+        out_score[j] = score[user[order[j]]]
+
+
+@nb.njit(cache=True, nogil=True)
+def best_of_rows(rows: np.ndarray, price: np.ndarray, out_user: np.ndarray, out_score: np.ndarray) -> tuple[int, int]:
+    """The best users of each row at these prices: writes out_user int32[n, count] and out_score float32[n, count].
+
+    rows float32[n, users], price float64[users]; the outputs come filled with -1 and 0. Returns (-1, -1), or the row
+    and user of the first score that is NaN or infinite.
+    """
+    count = out_user.shape[1]
+    room = 4 * count + CHUNK
+    net, user, scratch = np.empty(room, np.float64), np.empty(room, np.int32), np.empty(room, np.float64)
+    for i in range(rows.shape[0]):
+        found = best_of_row(rows[i], price, count, net, user, scratch)
+        if found < 0:
+            return i, -1 - found
+        write_best(rows[i], net, user, found, out_user[i], out_score[i])
+    return -1, -1
+
+
+@nb.njit(cache=True, nogil=True)
+def take_by_row(  # noqa: PLR0917
+    rows: np.ndarray,
+    demand: np.ndarray,
+    user_left: np.ndarray,
+    price: np.ndarray,
+    out_user: np.ndarray,
+    out_score: np.ndarray,
+) -> tuple[int, int]:
+    """As `best_of_rows`, but each row in turn takes a place of its demand[i] best users before the next one looks.
+
+    In place: user_left (places left, integers [users]) and price float64[users], which becomes infinite with the last
+    place of a user. The outputs have at least max(demand) columns.
+    """
+    count = out_user.shape[1]
+    room = 4 * count + CHUNK
+    net, user, scratch = np.empty(room, np.float64), np.empty(room, np.int32), np.empty(room, np.float64)
+    for i in range(rows.shape[0]):
+        found = best_of_row(rows[i], price, count, net, user, scratch)
+        if found < 0:
+            return i, -1 - found
+        write_best(rows[i], net, user, found, out_user[i], out_score[i])
+        for j in range(min(found, demand[i])):
+            taken = out_user[i, j]
+            user_left[taken] -= 1
+            if user_left[taken] == 0:
+                price[taken] = np.inf
+    return -1, -1
