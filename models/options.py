@@ -16,8 +16,10 @@ class ActivityOptions(Options):
 
     history_days: int = Field(default=30, ge=1, description="days of interactions that the features look back over")
     train_days: int = Field(default=7, ge=1, description="days used as training targets, the latest ones")
-    trees: int = Field(default=200, ge=1)
-    depth: int = Field(default=6, ge=1, le=16)
+    trees: int = Field(default=120, ge=1)
+    depth: int = Field(default=5, ge=1, le=16)
+    min_child_weight: float = Field(default=50.0, ge=0, description="smallest sum of hessians in a leaf")
+    max_rows: int = Field(default=400_000, ge=1000, description="most (user, day) rows trained on")
     learning_rate: float = Field(default=0.1, gt=0, le=1)
     mode: Literal["probability", "threshold"] = Field(
         default="probability", description="probability multiplies the score; threshold only keeps users above it"
@@ -31,11 +33,16 @@ class ActivityOptions(Options):
 class TowerOptions(Options):
     """The two-tower model and its training."""
 
-    dim: int = Field(default=64, ge=1, le=1024, description="length of the vectors of users and items")
-    epochs: int = Field(default=3, ge=1)
+    dim: int = Field(default=64, ge=1, le=1024, description="length of each half of the vectors of users and items")
+    epochs: int = Field(default=3, ge=1, le=1000)
     batch: int = Field(default=4096, ge=1, description="positives in a training step")
-    negatives: int = Field(default=8, ge=1, description="users sampled at random for each positive")
+    negatives: int = Field(default=6, ge=1, le=1000, description="active users sampled at random for each positive")
     learning_rate: float = Field(default=0.003, gt=0)
+    weight_decay: float = Field(default=0.001, ge=0)
+    train_days: int = Field(default=5, ge=1, description="past days whose new items are learnt from, the latest ones")
+    target_days: int = Field(default=1, ge=1, description="days after an item's upload day that count as its outcome")
+    history_days: int = Field(default=30, ge=1, description="days of interactions that the features look back over")
+    positives_per_item: int = Field(default=300, ge=1, description="most positives of one item in an epoch")
 
 
 class RetrievalOptions(Options):

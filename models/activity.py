@@ -1,0 +1,140 @@
+"""The activity model (the paper's UAC): XGBoost's calibrated P(user visits on the next day), over all users."""
+
+import json
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import xgboost
+
+from .activity_features import Visits, activity_features
+from .calibration import Platt, fit_platt
+from .options import ActivityOptions
+
+# A training day counts more when it is of the same sort (work or rest) as the day that is predicted, and when recent.
+_SAME_SORT_WEIGHT = 5.0
+_DAILY_WEIGHT = 0.8
+# Gradients on this grid sum exactly in float64, so that the trees do not depend on the number of threads.
+_GRADIENT_GRID = 2.0**-18
+_HELD_OUT = 5
+_MODEL, _SCALING = "activity.json", "activity_scaling.json"
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingRows:
+    """Features, targets and weights of known users on past days; every fifth user is held out for calibration."""
+
+    features: np.ndarray
+    visited: np.ndarray
+    weight: np.ndarray
+    held_out: np.ndarray
+    names: list[str]
+
+
+@dataclass(frozen=True, eq=False)
+class ActivityModel:
+    """Trees and the scaling of their logits. ``names``: the features, in order."""
+
+    trees: xgboost.Booster
+    scaling: Platt
+    names: list[str]
+
+    def predict(self, features: np.ndarray) -> np.ndarray:
+        """float32[n] probabilities of float32[n, features] rows; rows are independent of each other."""
+        logit = self.trees.inplace_predict(features, predict_type="margin")
+        return self.scaling(logit)
+
+    def save(self, folder: Path) -> None:
+        """Write the trees and the scaling as JSON (XGBoost's binary loader crashes on damaged files)."""
+        self.trees.save_model(folder / _MODEL)
+        about = {"slope": self.scaling.slope, "offset": self.scaling.offset, "features": self.names}
+        (folder / _SCALING).write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
+
+    @classmethod
+    def load(cls, folder: Path) -> "ActivityModel":
+        """Read what ``save`` wrote; runs no code from the files. Raises OSError, ValueError, xgboost's error."""
+        about = json.loads((folder / _SCALING).read_text(encoding="utf-8"))
+        trees = xgboost.Booster(model_file=folder / _MODEL)
+        return cls(trees, Platt(about["slope"], about["offset"]), about["features"])
+
+
+def training_rows(
+    visits: Visits, day: int, options: ActivityOptions, seed: int, done: Callable[[], None] = lambda: None
+) -> TrainingRows:
+    """Users known on each of the last ``train_days`` days before ``day``, and whether they came on the day after.
+
+    At most ``max_rows`` in all, the same share of each day, chosen from ``seed``. ``done`` is called after each day.
+    Raises ValueError when there is no earlier day to learn from.
+    """
+    first = math.floor(visits.log.day[0])
+    days = range(max(first, day - options.train_days), day)
+    if not days:
+        raise ValueError(f"day {day} is the first day of the data; the activity model needs at least one day before it")
+    parts = []
+    share = options.max_rows / max(sum(_known_until(visits, past).sum() for past in days), 1)
+    for past in days:
+        parts.append(_day_rows(visits, past, day, options, share, seed))
+        done()
+    features, visited, weight, held_out = (np.concatenate(column) for column in zip(*parts, strict=True))
+    _, names = activity_features(visits, days[0], options.history_days)
+    return TrainingRows(features, visited, weight, held_out, names)
+
+
+def train_activity(rows: TrainingRows, options: ActivityOptions, threads: int) -> ActivityModel:
+    """Fit the trees on the rows that are not held out and the scaling on those that are.
+
+    The result does not depend on ``threads``. Raises ValueError when nobody, or everybody, came.
+    """
+    kept = ~rows.held_out
+    rate = float(np.average(rows.visited[kept], weights=rows.weight[kept]))
+    if not 0 < rate < 1:
+        raise ValueError(f"{'nobody' if rate == 0 else 'everybody'} came on the training days; nothing can be learnt")
+    data = xgboost.QuantileDMatrix(rows.features[kept], nthread=threads)
+    settings = {
+        "max_depth": options.depth,
+        "eta": options.learning_rate,
+        "min_child_weight": options.min_child_weight,
+        "tree_method": "hist",
+        "nthread": threads,
+        "base_score": math.log(rate / (1 - rate)),
+        "disable_default_eval_metric": True,
+    }
+    objective = _grid_log_loss(rows.visited[kept], rows.weight[kept])
+    trees = xgboost.train(settings, data, options.trees, obj=objective)
+    held = trees.inplace_predict(rows.features[rows.held_out], predict_type="margin")
+    scaling = fit_platt(held, rows.visited[rows.held_out], rows.weight[rows.held_out])
+    return ActivityModel(trees, scaling, rows.names)
+
+
+def _grid_log_loss(
+    visited: np.ndarray, weight: np.ndarray
+) -> Callable[[np.ndarray, xgboost.DMatrix], tuple[np.ndarray, np.ndarray]]:
+    def gradients(margin: np.ndarray, _: xgboost.DMatrix) -> tuple[np.ndarray, np.ndarray]:
+        p = 1.0 / (1.0 + np.exp(-margin.astype(np.float64)))
+        return _on_grid(weight * (p - visited)), _on_grid(np.maximum(weight * p * (1 - p), _GRADIENT_GRID))
+
+    return gradients
+
+
+def _on_grid(values: np.ndarray) -> np.ndarray:
+    return (np.round(values / _GRADIENT_GRID) * _GRADIENT_GRID).astype(np.float32)
+
+
+def _known_until(visits: Visits, day: int) -> np.ndarray:
+    return visits.log.between(math.floor(visits.log.day[0]), day).known()
+
+
+def _day_rows(
+    visits: Visits, past: int, day: int, options: ActivityOptions, share: float, seed: int
+) -> tuple[np.ndarray, ...]:
+    known = np.flatnonzero(_known_until(visits, past))
+    if share < 1:
+        generator = np.random.default_rng([seed, past])
+        known = np.sort(generator.choice(known, max(1, int(share * len(known))), replace=False))
+    features, _ = activity_features(visits, past, options.history_days)
+    sorts = visits.log.is_rest(np.array([past + 1, day + 1]))
+    weight = _DAILY_WEIGHT ** (day - 1 - past) * (_SAME_SORT_WEIGHT if sorts[0] == sorts[1] else 1.0)
+    visited = visits.log.active(past + 1)[known]
+    return features[known], visited, np.full(len(known), weight), known % _HELD_OUT == 0

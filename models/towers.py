@@ -1,0 +1,115 @@
+"""The two towers (paper eq. 6): one vector for each user, one for each item, and their inner product.
+
+The inner product, with the user's bias, is the logarithm of how much likelier than the average active user this user is
+to interact with the item: the item's own popularity is left out, for new items have none yet.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy import sparse
+from torch import Tensor, nn
+
+from .tower_inputs import MAX_CODES, ItemInputs, UserInputs
+
+_HIDDEN = 128
+_CODE_DIM = 8
+_BATCH = 16_384
+
+
+@dataclass(frozen=True)
+class TowerShape:
+    """All that is needed to build the network again."""
+
+    tokens: int
+    content: int
+    half_lives: int
+    user_dense: int
+    user_codes: int
+    item_dense: int
+    dim: int
+
+
+class Towers(nn.Module):
+    """User vector = [history, MLP(features)], item vector = [token + content + audience, MLP(of that, features)]."""
+
+    def __init__(self, shape: TowerShape) -> None:
+        super().__init__()
+        self.shape = shape
+        dim = shape.dim
+        self.token = nn.Embedding(max(shape.tokens, 1), dim)
+        nn.init.normal_(self.token.weight, std=0.3 / dim**0.5)
+        self.content = nn.Linear(shape.content, dim, bias=False) if shape.content else None
+        self.codes = nn.ModuleList(nn.Embedding(MAX_CODES, _CODE_DIM) for _ in range(shape.user_codes))
+        width = shape.user_dense + shape.half_lives + _CODE_DIM * shape.user_codes
+        self.user = nn.Sequential(nn.Linear(width, _HIDDEN), nn.ReLU(), nn.Linear(_HIDDEN, dim + 1))
+        self.item = nn.Sequential(nn.Linear(shape.item_dense + dim, _HIDDEN), nn.ReLU(), nn.Linear(_HIDDEN, dim))
+        self.scale = nn.Parameter(torch.full((shape.half_lives,), 3.0))
+        self.content_scale = nn.Parameter(torch.tensor(1.0))
+        self.audience_scale = nn.Parameter(torch.tensor(1.0))
+        self.register_buffer("mean", torch.zeros(shape.user_dense))
+        self.register_buffer("spread", torch.ones(shape.user_dense))
+
+    def standardise(self, dense: np.ndarray) -> None:
+        """Take the mean and spread of the users' dense features from float32[n, features]."""
+        self.get_buffer("mean").copy_(torch.from_numpy(dense.mean(0)))
+        self.get_buffer("spread").copy_(torch.from_numpy(dense.std(0) + 1e-3))
+
+    def users(self, inputs: UserInputs, rows: np.ndarray) -> tuple[Tensor, Tensor]:
+        """Vectors float32[n, 2 * dim] and biases float32[n] of the users ``rows``."""
+        history = self._bags(inputs.history.weights, rows)
+        if self.content is not None:
+            history = history + self.content_scale * self.content(_tensor(inputs.history.content, rows))
+        dense = (_tensor(inputs.dense, rows) - self.get_buffer("mean")) / self.get_buffer("spread")
+        codes = torch.from_numpy(inputs.codes[rows])
+        embedded = [table(codes[:, number]) for number, table in enumerate(self.codes)]
+        parts = [dense.clamp(-4, 4), _tensor(inputs.history.totals, rows), *embedded]
+        features = self.user(torch.cat(parts, 1))
+        return torch.cat([history, features[:, :-1]], 1), features[:, -1]
+
+    def items(self, inputs: ItemInputs, rows: np.ndarray) -> Tensor:
+        """Vectors float32[n, 2 * dim] of the items at places ``rows`` of ``inputs``."""
+        token = torch.from_numpy(inputs.token[rows])
+        vector = self.token(token.clamp(min=0)) * (token >= 0)[:, None]
+        vector = vector + self.audience_scale * _bag(self.token.weight, inputs.audience, rows)
+        if self.content is not None:
+            vector = vector + self.content(_tensor(inputs.content, rows))
+            vector = vector + self.audience_scale * self.content(_tensor(inputs.audience_content, rows))
+        return torch.cat([vector, self.item(torch.cat([_tensor(inputs.dense, rows), vector], 1))], 1)
+
+    def _bags(self, weights: tuple[sparse.csr_matrix, ...], rows: np.ndarray) -> Tensor:
+        bags = [scale * _bag(self.token.weight, each, rows) for scale, each in zip(self.scale, weights, strict=True)]
+        return torch.stack(bags).sum(0)
+
+
+@torch.no_grad()
+def all_users(towers: Towers, inputs: UserInputs, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Vectors float32[n, 2 * dim] and biases float32[n] of the users ``rows``, in fixed batches on one thread."""
+    parts = [towers.users(inputs, rows[start : start + _BATCH]) for start in range(0, len(rows), _BATCH)]
+    if not parts:
+        return np.zeros((0, 2 * towers.shape.dim), np.float32), np.zeros(0, np.float32)
+    vectors, biases = zip(*parts, strict=True)
+    return torch.cat(vectors).numpy(), torch.cat(biases).numpy()
+
+
+@torch.no_grad()
+def all_items(towers: Towers, inputs: ItemInputs) -> np.ndarray:
+    """Vectors float32[n, 2 * dim] of all items of ``inputs``."""
+    return towers.items(inputs, np.arange(len(inputs.rows))).numpy()
+
+
+def _tensor(array: np.ndarray, rows: np.ndarray) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(array[rows]))
+
+
+def _bag(table: Tensor, weights: sparse.csr_matrix, rows: np.ndarray) -> Tensor:
+    """Weighted sums of the rows of ``table``, one for each row of the sparse matrix that is asked for."""
+    part = weights[rows]
+    return nn.functional.embedding_bag(
+        torch.from_numpy(part.indices.astype(np.int64)),
+        table,
+        torch.from_numpy(part.indptr[:-1].astype(np.int64)),
+        mode="sum",
+        per_sample_weights=torch.from_numpy(part.data.astype(np.float32)),
+    )
