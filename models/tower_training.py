@@ -127,9 +127,7 @@ def _capped(item: np.ndarray, most: int, generator: np.random.Generator) -> np.n
     return generator.permutation(by_item[rank < most])
 
 
-def _loss(
-    towers: Towers, day: TrainingDay, rows: np.ndarray, negatives: int, generator: np.random.Generator
-) -> Tensor:
+def _loss(towers: Towers, day: TrainingDay, rows: np.ndarray, negatives: int, generator: np.random.Generator) -> Tensor:
     count = len(rows)
     others = day.active[generator.integers(0, len(day.active), 2 * count)]
     vectors, biases = towers.users(day.users, np.concatenate([day.user[rows], others]))

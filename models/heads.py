@@ -1,0 +1,121 @@
+"""The ranking heads: P(feedback kind | the user interacts with the item), one calibrated logistic model a head.
+
+A head's logit is offset + lift * (tower product) + user * (the user's own rate) + item * (the rate of the item's creator
+or category). All four parts factor over users and items, so that a head can be evaluated for every pair; and four numbers
+a head are enough to learn even where positives are few.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from .calibration import sigmoid
+from .log import Log
+
+_STEPS = 50
+_RIDGE = 1.0
+_USER_SMOOTHING = 20.0
+_ITEM_SMOOTHING = 50.0
+ALWAYS = 0.999
+
+
+@dataclass(frozen=True, eq=False)
+class HeadRates:
+    """Smoothed log-odds of each head at the end of a day, less the overall: ``user`` float32[users, heads],
+    ``item`` float32[items, heads]; ``overall`` float64[heads], the share of interactions with each kind."""
+
+    user: np.ndarray
+    item: np.ndarray
+    overall: np.ndarray
+
+
+@dataclass(frozen=True)
+class Head:
+    """Weights of one head's logit. A head that is (nearly) always true has probability 1 and no weights."""
+
+    kind: str
+    offset: float
+    lift: float
+    user: float
+    item: float
+    always: bool = False
+
+    def probability(self, lift: np.ndarray, user: np.ndarray, item: np.ndarray) -> np.ndarray:
+        """P(kind | interaction) of rows with these parts; float64[n]."""
+        if self.always:
+            return np.ones(np.broadcast(lift, user, item).shape)
+        return sigmoid(self.offset + self.lift * lift + self.user * user + self.item * item)
+
+
+def head_rates(log: Log, heads: tuple[str, ...], group: np.ndarray) -> HeadRates:
+    """From all interactions in ``log``; ``group`` int32[items]: creator or category of each item, -1 unknown."""
+    flags = np.stack([log.kinds[kind] for kind in heads], 1).astype(np.float64)
+    overall = np.clip(flags.mean(0) if len(flags) else np.full(len(heads), 0.5), 1e-6, 1 - 1e-6)
+    of_item = group[log.item]
+    size = int(group.max(initial=-1)) + 1
+    known = of_item >= 0
+    by_group = _log_odds(of_item[known], flags[known], size, overall, _ITEM_SMOOTHING)
+    by_group = np.concatenate([by_group, np.zeros((1, len(heads)), np.float32)])
+    return HeadRates(_log_odds(log.user, flags, log.users, overall, _USER_SMOOTHING), by_group[group], overall)
+
+
+def interaction_rate(log: Log, explicit: tuple[str, ...], smoothing: float) -> np.ndarray:
+    """theta_u of eq. 10, float64[users]: explicit feedback per interaction, smoothed towards everybody's mean.
+
+    Divided by that mean, so that 1 is an average user. ``smoothing``: interactions' worth of the mean added to each.
+    """
+    if not explicit:
+        return np.ones(log.users)
+    given = np.sum([log.kinds[kind] for kind in explicit], 0, dtype=np.float64)
+    mean = given.mean() if len(given) else 0.0
+    if not mean:
+        return np.ones(log.users)
+    total = np.bincount(log.user, given, minlength=log.users)
+    return (total + smoothing * mean) / (np.bincount(log.user, minlength=log.users) + smoothing) / mean
+
+
+def fit_head(kind: str, happened: np.ndarray, lift: np.ndarray, user: np.ndarray, item: np.ndarray) -> Head:
+    """Logistic regression by Newton's method, pulled towards weights (0, 0, 1, 1); ``happened`` bool[n], the rest float[n].
+
+    Without both outcomes the head keeps the pull's weights and the observed share.
+    """
+    share = float(np.clip(happened.mean() if len(happened) else 0.5, 1e-6, 1 - 1e-6))
+    if len(happened) and share > ALWAYS:
+        return Head(kind, 0.0, 0.0, 0.0, 0.0, always=True)
+    prior = np.array([np.log(share / (1 - share)), 0.0, 1.0, 1.0])
+    x = np.stack([np.ones(len(lift)), lift, user, item], 1).astype(np.float64)
+    weights = prior.copy()
+    for _ in range(_STEPS):
+        p = sigmoid(x @ weights)
+        gradient = x.T @ (p - happened) + _RIDGE * (weights - prior)
+        hessian = (x * (p * (1 - p))[:, None]).T @ x + _RIDGE * np.eye(4)
+        step = np.linalg.solve(hessian, gradient)
+        weights = weights - step
+        if np.abs(step).max() < 1e-9:
+            break
+    return Head(kind, *(float(value) for value in weights))
+
+
+def fit_heads(
+    log: Log, heads: tuple[str, ...], rates: HeadRates, lift: np.ndarray, done: Callable[[], None] = lambda: None
+) -> list[Head]:
+    """Fit every head on the interactions of ``log``, whose tower products are ``lift`` float32[n].
+
+    ``rates`` must come from before those interactions, or a user's own feedback would predict itself.
+    """
+    fitted = []
+    for number, kind in enumerate(heads):
+        user, item = rates.user[log.user, number], rates.item[log.item, number]
+        fitted.append(fit_head(kind, log.kinds[kind], lift, user, item))
+        done()
+    return fitted
+
+
+def _log_odds(row: np.ndarray, flags: np.ndarray, size: int, overall: np.ndarray, smoothing: float) -> np.ndarray:
+    """float32[size, heads]: log-odds of each row's smoothed rates less the overall log-odds."""
+    count = np.bincount(row, minlength=size)[:, None]
+    total = np.stack([np.bincount(row, column, minlength=size) for column in flags.T], 1)
+    rate = (total + smoothing * overall) / (count + smoothing)
+    odds = np.log(rate / (1 - rate)) - np.log(overall / (1 - overall))
+    return odds.astype(np.float32)
