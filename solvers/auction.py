@@ -59,7 +59,7 @@ class Auction:
         house = _House(problem, goal.clock)
         if goal.start_prices is not None:
             budget = self.warm_passes * (problem.edges + problem.items)
-            yield from self._scale(house, np.maximum(goal.start_prices, house.closed), self.warm_eps, budget)
+            yield from self._scale(house, goal.start_prices, self.warm_eps, budget)
         yield from self._scale(house, house.closed, self.first_eps, np.inf)
 
     def _scale(self, house: "_House", prices: np.ndarray, first_eps: float, budget: float) -> Iterator[Step]:
@@ -97,10 +97,10 @@ class _House:
 
     def step(self, prices: np.ndarray, eps: float, budget: float) -> tuple[np.ndarray, np.ndarray, float]:
         """A forward round from `prices`, then a reverse round if needed: held edges, user prices, edges read."""
-        forward = Round(rows_by_item(self.problem), prices.copy())
+        forward = Round(rows_by_item(self.problem), prices)
         forward.call(np.flatnonzero((self.problem.demand > 0) & (np.diff(self.problem.indptr) > 0)))
         read = forward.run(eps, self.clock, budget)
-        held, price = forward.state.held, forward.state.price
+        held, price = forward.state.held, np.where(self.problem.capacity > 0, forward.state.price, self.closed)
         if forward.unfinished:
             if self.clock.stop:
                 fill(self.problem, held)

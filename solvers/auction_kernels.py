@@ -27,9 +27,10 @@ class Rows(NamedTuple):
 class State(NamedTuple):
     """What the kernels change in place, so that a call continues where the last one stopped.
 
-    price float64[owners], held uint8[edges], load int64[bidders]; bids in min-heaps: slot_start int64[owners + 1]
-    (fixed), slot_count int64[owners], slot_bid float64[slots], slot_edge int64[slots]; bidders that wait: the ring
-    queue int32[bidders] from ends[0], ends[1] of them (int64[2]), and queued uint8[bidders] marks them.
+    price float64[owners], infinite for owners without places; held uint8[edges]; load int64[bidders].
+    Bids in min-heaps: slot_start int64[owners + 1] (fixed), slot_count int64[owners], slot_bid float64[slots],
+    slot_edge int64[slots].
+    Bidders that wait: the ring queue int32[bidders] from ends[0], ends[1] of them (int64[2]); queued uint8[bidders].
     Short lists: short_edge int32[bidders, KEEP], the first short_count[b] (int32) are edges that b does not hold, as
     places in its row; every other edge not held is worth at most short_rest[b] (float64, infinite: there is no list).
     Where no row is longer than LONG, short_edge has no rows.
@@ -64,9 +65,7 @@ HALVINGS = 12
 
 
 @nb.njit(cache=True, nogil=True)
-def heap_push(  # noqa: PLR0917
-    bid: np.ndarray, edge: np.ndarray, start: int, count: int, new_bid: float, new_edge: int
-) -> None:
+def heap_push(bid: np.ndarray, edge: np.ndarray, start: int, count: int, new_bid: float, new_edge: int) -> None:
     """Adds a bid to the min-heap of `count` bids from `start`; equal bids by edge number. In place: bid, edge."""
     at = count
     while at > 0:
@@ -80,7 +79,7 @@ def heap_push(  # noqa: PLR0917
 
 
 @nb.njit(cache=True, nogil=True)
-def heap_replace_lowest(  # noqa: PLR0917
+def heap_replace_lowest(
     bid: np.ndarray, edge: np.ndarray, start: int, count: int, new_bid: float, new_edge: int
 ) -> int:
     """Puts a bid in the place of the lowest of the min-heap from `start`; returns the edge that lost. In place."""
@@ -395,7 +394,8 @@ def seat_holders(rows: Rows, state: State, paid: np.ndarray) -> None:
                 state.load[b] += 1
     for o in range(rows.capacity.size):
         full = 0 < state.slot_count[o] == rows.capacity[o]
-        state.price[o] = state.slot_bid[state.slot_start[o]] if full else 0.0
+        if rows.capacity[o] > 0:
+            state.price[o] = state.slot_bid[state.slot_start[o]] if full else 0.0
 
 
 @nb.njit(cache=True, nogil=True)

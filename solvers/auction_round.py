@@ -38,7 +38,7 @@ class Round:
         has_long_rows = np.diff(rows.indptr).max(initial=0) > LONG
         self.rows = rows
         self.state = State(
-            price=price,
+            price=np.where(rows.capacity > 0, price, np.inf),
             held=np.zeros(edges, np.uint8),
             load=np.zeros(bidders, np.int64),
             slot_start=slot_start,

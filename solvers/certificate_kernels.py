@@ -32,7 +32,7 @@ def sum_of_largest(values: np.ndarray, count: int, k: int) -> float:
 
 
 @nb.njit(cache=True, nogil=True)
-def item_profits(  # noqa: PLR0917
+def item_profits(
     indptr: np.ndarray, user: np.ndarray, score: np.ndarray, demand: np.ndarray, price: np.ndarray, out: np.ndarray
 ) -> None:
     """Writes into out[i] (float64[items]) the sum of the demand[i] largest max(0, score - price) of item i's edges."""

@@ -30,7 +30,7 @@ def kth_largest(values: np.ndarray, count: int, k: int) -> float:
 
 
 @nb.njit(cache=True, nogil=True)
-def take_by_item(  # noqa: PLR0917
+def take_by_item(
     indptr: np.ndarray,
     user: np.ndarray,
     score: np.ndarray,

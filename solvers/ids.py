@@ -36,8 +36,6 @@ def id_rows(column: Any, name: str, known: Any | None) -> IdRows:
 
 def id_array(column: Any, name: str) -> np.ndarray:
     """One-dimensional array of int64 or str ids from a list, NumPy array, pandas Series or Arrow column."""
-    if hasattr(column, "to_numpy"):
-        column = column.to_numpy()
     values = np.asarray(column)
     if values.ndim != 1:
         raise ProblemError(f"{name} ids have {values.ndim} dimensions, expected 1: one id for each entry")
@@ -49,7 +47,7 @@ def id_array(column: Any, name: str) -> np.ndarray:
         values = values.astype(np.str_)
     if values.dtype.kind not in "iuU":
         raise ProblemError(
-            f"{name} ids are {values.dtype} (first: {values[0]!r}), expected integers or strings{_hint(values)}"
+            f"{name} ids are {values.dtype} (first: {values[0].item()!r}), expected integers or strings{_hint(values)}"
         )
     if values.dtype.kind == "u" and values.max() > np.iinfo(np.int64).max:
         raise ProblemError(

@@ -92,3 +92,38 @@ def draw_lists(rng: np.random.Generator, rows: int, length: int, weight: np.ndar
     keep = np.sort(place[np.arange(key.size) - start[row] < length])
     counts = np.bincount(row[keep], minlength=rows)
     return np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)]), (key[keep] % users).astype(np.int32)
+
+
+SCORE_KINDS = ("spread", "levels", "equal", "wide", "zeros")
+"""How scores of a `Ragged` problem fall: lognormal, three values, one value, 1e-6 to 1e6, half of them 0."""
+
+
+@dataclass(frozen=True)
+class Ragged:
+    """Small and irregular: rows of any length down to 0, demands and capacities from 0, scores of one `kind`."""
+
+    items: int = 8
+    users: int = 10
+    density: float = 0.5
+    most: int = 4
+    kind: str = "spread"
+
+    def make(self, seed: int = 0) -> Problem:
+        """The problem; demands and capacities are uniform from 0 to `most`."""
+        rng = np.random.default_rng(seed)
+        item, user = np.nonzero(rng.random((self.items, self.users)) < self.density * rng.random((self.items, 1)) * 2)
+        indptr = np.searchsorted(item, np.arange(self.items + 1))
+        demand, capacity = rng.integers(0, self.most + 1, self.items), rng.integers(0, self.most + 1, self.users)
+        return Problem.from_csr(indptr, user, draw_scores(rng, self.kind, user.size), demand, capacity)
+
+
+def draw_scores(rng: np.random.Generator, kind: str, count: int) -> np.ndarray:
+    """float32[count] scores of one of SCORE_KINDS."""
+    draws = {
+        "spread": rng.lognormal(size=count),
+        "levels": rng.integers(1, 4, count),
+        "equal": np.full(count, 0.7),
+        "wide": 10.0 ** rng.uniform(-6, 6, count),
+        "zeros": rng.random(count) * (rng.random(count) < 0.5),
+    }
+    return draws[kind].astype(np.float32)

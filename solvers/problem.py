@@ -150,7 +150,7 @@ def _read_only(*arrays: np.ndarray) -> Any:
 
 
 def _scores(score: Any) -> np.ndarray:
-    values = np.asarray(score.to_numpy() if hasattr(score, "to_numpy") else score)
+    values = np.asarray(score)
     if values.ndim != 1 or (values.size and values.dtype.kind not in "fiu"):
         raise ProblemError(
             f"score is {values.dtype} of {values.ndim} dimensions, expected numbers of 1 dimension: one an edge"
@@ -197,7 +197,7 @@ def _amounts(given: Any, name: str, side: str, ids: np.ndarray, aligned: bool) -
         given = _from_mapping(given, name, side, ids)
     elif np.ndim(given) and not aligned:
         raise ProblemError(f"{name} is an array, so {side}_ids must say which {side} each of its entries is for")
-    values = np.asarray(given.to_numpy() if hasattr(given, "to_numpy") else given)
+    values = np.asarray(given)
     if values.size and values.dtype.kind not in "iu":
         raise ProblemError(f"{name} is {values.dtype}, expected whole numbers")
     if values.ndim and values.shape != ids.shape:
