@@ -3,10 +3,12 @@
 Order everywhere: score - price falling, equal ones by rising user row. A price of infinity takes a user out.
 """
 
+from typing import NamedTuple
+
 import numba as nb
 import numpy as np
 
-CHUNK = 256
+CHUNK = 128
 """Users tested together, which the processor does many at a time; only a chunk with a hit is read one by one."""
 
 
@@ -71,19 +73,19 @@ def best_of_row(  # noqa: PLR0917
     """
     least, filled = 0.0, 0
     for start in range(0, score.size, CHUNK):
-        end = min(start + CHUNK, score.size)
+        scores, prices = score[start : start + CHUNK], price[start : start + CHUNK]
         hits = 0
-        for u in range(start, end):
-            hits += not np.float64(score[u]) - price[u] <= least  # so worded, NaN is a hit
+        for j in range(scores.size):
+            hits += not np.float64(scores[j]) - prices[j] <= least  # so worded, NaN is a hit
         if hits == 0:
             continue
-        for u in range(start, end):
-            worth = np.float64(score[u]) - price[u]
+        for j in range(scores.size):
+            worth = np.float64(scores[j]) - prices[j]
             if worth <= least:
                 continue
             if not worth < np.inf:
-                return -1 - u
-            net[filled], user[filled] = worth, u
+                return -1 - (start + j)
+            net[filled], user[filled] = worth, start + j
             filled += 1
             if filled == net.size:
                 least = keep_best(net, user, filled, count, scratch)
@@ -123,31 +125,54 @@ def best_of_rows(rows: np.ndarray, price: np.ndarray, out_user: np.ndarray, out_
     return -1, -1
 
 
-@nb.njit(cache=True, nogil=True)
-def take_by_row(  # noqa: PLR0917
-    rows: np.ndarray,
-    demand: np.ndarray,
-    user_left: np.ndarray,
-    price: np.ndarray,
-    out_user: np.ndarray,
-    out_score: np.ndarray,
-) -> tuple[int, int]:
-    """As `best_of_rows`, but each row in turn takes a place of its demand[i] best users before the next one looks.
+class Turns(NamedTuple):
+    """The sequential store: what items want, and what is left for the next one. By item and user row.
 
-    In place: user_left (places left, integers [users]) and price float64[users], which becomes infinite with the last
-    place of a user. The outputs have at least max(demand) columns.
+    demand int64[items]; matches made before: item i holds the users held_user[held_ends[i]:held_ends[i + 1]]
+    (int64[items + 1], int32). Changed in place: left int64[users], places left; price float64[users], 0, or infinite
+    without a place left; user int32[items, width] and score float32[items, width], filled with -1 and 0 at first, with
+    at least max(demand) columns.
     """
-    count = out_user.shape[1]
+
+    demand: np.ndarray
+    held_ends: np.ndarray
+    held_user: np.ndarray
+    left: np.ndarray
+    price: np.ndarray
+    user: np.ndarray
+    score: np.ndarray
+
+
+@nb.njit(cache=True, nogil=True)
+def take_places(turns: Turns, item: int, found: int) -> None:
+    """The item takes a place with each of the first demand[item] of the `found` users written for it."""
+    for j in range(min(found, turns.demand[item])):
+        taken = turns.user[item, j]
+        turns.left[taken] -= 1
+        if turns.left[taken] == 0:
+            turns.price[taken] = np.inf
+
+
+@nb.njit(cache=True, nogil=True)
+def take_by_row(rows: np.ndarray, block: np.ndarray, turns: Turns) -> tuple[int, int]:
+    """Each item of a block in turn lists its best users with a place left and takes those it wants.
+
+    rows float32[n, users] are the score rows of the items block int64[n]. A user that an item holds already is not
+    listed for it. Returns (-1, -1), or the row and user of the first score that is NaN or infinite.
+    """
+    count = turns.user.shape[1]
     room = 4 * count + CHUNK
     net, user, scratch = np.empty(room, np.float64), np.empty(room, np.int32), np.empty(room, np.float64)
     for i in range(rows.shape[0]):
-        found = best_of_row(rows[i], price, count, net, user, scratch)
+        item = block[i]
+        held = turns.held_user[turns.held_ends[item] : turns.held_ends[item + 1]]
+        for u in held:
+            turns.price[u] = np.inf
+        found = best_of_row(rows[i], turns.price, count, net, user, scratch)
         if found < 0:
             return i, -1 - found
-        write_best(rows[i], net, user, found, out_user[i], out_score[i])
-        for j in range(min(found, demand[i])):
-            taken = out_user[i, j]
-            user_left[taken] -= 1
-            if user_left[taken] == 0:
-                price[taken] = np.inf
+        for u in held:
+            turns.price[u] = 0.0 if turns.left[u] > 0 else np.inf
+        write_best(rows[i], net, user, found, turns.user[item], turns.score[item])
+        take_places(turns, item, found)
     return -1, -1

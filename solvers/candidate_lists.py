@@ -15,7 +15,10 @@ FIRST_COME = 0
 BY_PRICE = 1
 """Found by a search at user prices."""
 
-FIRST_FREE_CODE = 2
+FREE_PLACES = 2
+"""Found for an item short of users, among those whose places the answer left free."""
+
+FIRST_FREE_CODE = 3
 """Codes from here to 127 are for the lists of other retrievals."""
 
 
@@ -80,7 +83,7 @@ class CandidateLists:
 class ExtraLists:
     """Candidates that other retrievals found, by item (CSR), in any order inside an item.
 
-    indptr int[items + 1], user int[edges], code int8[edges]: which retrieval, from 2 to 127, named by the caller.
+    indptr int[items + 1], user int[edges], code int8[edges]: which retrieval, from 3 to 127, named by the caller.
     score float32[edges] or None: the source computes it (then it must be a RowSource). Pairs scored 0 or less are
     dropped; of a pair given twice the first one counts.
     """

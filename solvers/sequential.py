@@ -6,7 +6,7 @@ from functools import cached_property
 
 import numpy as np
 
-from .all_pairs_kernels import take_by_row
+from .all_pairs_kernels import Turns, take_by_row
 from .candidate_lists import FIRST_COME, CandidateLists, lists_from_padded
 from .candidate_source import CandidateSource, RowSource, empty_lists, refuse_score
 from .errors import ProblemError
@@ -46,76 +46,77 @@ def first_come_all_pairs(
     capacity: np.ndarray,
     count: int,
     *,
+    held: tuple[np.ndarray, np.ndarray] | None = None,
+    code: int = FIRST_COME,
     progress: Callable[[int], None] | None = None,
 ) -> FirstComeLists:
     """Items in `order` each take their demand[i] best users among all users with places left, ties by user row.
 
-    order     int[items], every item row once (upload order); None: row order
+    order     int[n], rows of the items served, each at most once (upload order); None: all in row order
     demand    int[items], capacity int[users], neither negative
     count     candidates kept for each item: the best users with places left at its turn (more if it wants more)
+    held      matches made before, of which demand and capacity know nothing: indptr int64[items + 1] and user rows
+              int32; an item does not see the users it holds
+    code      written into `found` of the lists
     progress  called with the number of items done since the last call
 
     A RowSource is read block by block, so that its rows are computed together; another source is asked once an item.
-    Raises ProblemError where order is no permutation or sizes differ.
+    Raises ProblemError where order names an item twice or one that is not there, or sizes differ.
     """
-    turns = _turns(order, source.items)
-    demand, capacity = np.asarray(demand), np.asarray(capacity)
+    served = _served(order, source.items)
+    demand, capacity = np.asarray(demand, np.int64), np.asarray(capacity, np.int64)
     if demand.shape != (source.items,) or capacity.shape != (source.users,):
         raise ProblemError(
             f"demand has shape {demand.shape} and capacity {capacity.shape}, "
             f"expected ({source.items},) and ({source.users},): the items and users of the source"
         )
-    store = _Store(demand, capacity, max(count, int(demand.max(initial=0))))
+    turns = _turns(demand, capacity, count, held)
     if isinstance(source, RowSource):
-        for block, rows in source.row_blocks(turns):
-            store.serve_rows(block, rows)
+        for block, rows in source.row_blocks(served):
+            refuse_score(block, rows, take_by_row(rows, block, turns))
             _report(progress, block.size)
     else:
-        for item in turns:
-            store.serve_one(source, int(item))
+        for item in served:
+            _take_by_source(source, int(item), turns)
             _report(progress, 1)
-    return store.result(count)
+    return _result(turns, count, code)
 
 
-class _Store:
-    """Places left and the padded lists so far, in row order."""
-
-    def __init__(self, demand: np.ndarray, capacity: np.ndarray, width: int) -> None:
-        self.demand = demand.astype(np.int64)
-        self.left = capacity.astype(np.int64)
-        self.price = np.where(self.left > 0, 0.0, np.inf)
-        self.user, self.score = empty_lists(demand.size, width)
-
-    def serve_rows(self, block: np.ndarray, rows: np.ndarray) -> None:
-        """Items of a block, one after the other, from their full score rows."""
-        user, score = empty_lists(block.size, self.user.shape[1])
-        refuse_score(block, rows, take_by_row(rows, self.demand[block], self.left, self.price, user, score))
-        self.user[block], self.score[block] = user, score
-
-    def serve_one(self, source: CandidateSource, item: int) -> None:
-        """One item, asking the source."""
-        asked, nothing = np.array([item]), np.zeros(self.left.size)
-        user, score = source.best(asked, nothing, self.user.shape[1], self.left > 0)
-        self.user[item], self.score[item] = user[0], score[0]
-        taken = user[0, : self.demand[item]]
-        self.left[taken[taken >= 0]] -= 1
-
-    def result(self, count: int) -> FirstComeLists:
-        """Each item's list, cut to `count` or to what it wants where that is more."""
-        place = np.arange(self.user.shape[1])
-        user = np.where(place < np.maximum(count, self.demand)[:, None], self.user, -1)
-        lists = lists_from_padded(user, self.score, FIRST_COME)
-        item, at = np.nonzero((place < self.demand[:, None]) & (user >= 0))
-        return FirstComeLists(lists, np.sort(lists.edges_of(item, user[item, at])))
+def _turns(demand: np.ndarray, capacity: np.ndarray, count: int, held: tuple[np.ndarray, np.ndarray] | None) -> Turns:
+    if held is None:
+        held = np.zeros(demand.size + 1, np.int64), np.empty(0, np.int32)
+    price = np.where(capacity > 0, 0.0, np.inf)
+    return Turns(demand, *held, capacity.copy(), price, *empty_lists(demand.size, max(count, demand.max(initial=0))))
 
 
-def _turns(order: np.ndarray | None, items: int) -> np.ndarray:
+def _take_by_source(source: CandidateSource, item: int, turns: Turns) -> None:
+    """As the kernel `take_by_row`, for one item, asking the source."""
+    available = turns.left > 0
+    available[turns.held_user[turns.held_ends[item] : turns.held_ends[item + 1]]] = False
+    user, score = source.best(np.array([item]), np.zeros(source.users), turns.user.shape[1], available)
+    turns.user[item], turns.score[item] = user[0], score[0]
+    taken = user[0, : turns.demand[item]]
+    turns.left[taken[taken >= 0]] -= 1
+
+
+def _result(turns: Turns, count: int, code: int) -> FirstComeLists:
+    """Each item's list, cut to `count` or to what it wants where that is more."""
+    place, demand = np.arange(turns.user.shape[1]), turns.demand[:, None]
+    lists = lists_from_padded(np.where(place < np.maximum(count, demand), turns.user, -1), turns.score, code)
+    item, at = np.nonzero((place < demand) & (turns.user >= 0))
+    return FirstComeLists(lists, np.sort(lists.edges_of(item, turns.user[item, at])))
+
+
+def _served(order: np.ndarray | None, items: int) -> np.ndarray:
     if order is None:
         return np.arange(items)
-    turns = np.asarray(order)
-    if turns.shape != (items,) or turns.dtype.kind not in "iu" or (np.sort(turns) != np.arange(items)).any():
-        raise ProblemError(f"order of shape {turns.shape}: expected each of the {items} item rows exactly once")
-    return turns.astype(np.int64)
+    rows = np.asarray(order)
+    if rows.ndim != 1 or (rows.size and rows.dtype.kind not in "iu"):
+        raise ProblemError(f"order is {rows.dtype} of {rows.ndim} dimensions, expected item rows of 1 dimension")
+    ordered = np.sort(rows)
+    if rows.size and (ordered[0] < 0 or ordered[-1] >= items or (np.diff(ordered) == 0).any()):
+        raise ProblemError(f"order holds {rows.size} entries, expected item rows 0 to {items - 1}, each at most once")
+    return rows.astype(np.int64)
 
 
 def _report(progress: Callable[[int], None] | None, items: int) -> None:

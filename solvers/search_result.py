@@ -1,0 +1,54 @@
+"""What the candidate search over all pairs reports: a record for each round, and the result."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .allocation import Allocation
+from .problem import Problem
+from .sequential import FirstComeLists
+
+
+@dataclass(frozen=True)
+class Round:
+    """One round: the candidates solved, what they gave, and the bound that the prices prove.
+
+    `value` and `bound_all_pairs` are the best so far, `gap_all_pairs` the gap between them; `bound_candidates` speaks
+    only for this round's candidates. Round 0 is the solve of the first lists. `seconds` since the search began.
+    """
+
+    round: int
+    edges: int
+    value: float
+    bound_candidates: float
+    bound_all_pairs: float
+    gap_all_pairs: float
+    seconds: float
+
+
+@dataclass(frozen=True, eq=False)
+class SearchResult:
+    """What `search_candidates` found.
+
+    problem     the candidates of the last round, and every pair of the answer
+    allocation  the best answer; its bound and user_prices speak for the pairs that `covers` names
+    found       int8[edges]: the list in which each candidate stood first (codes in `candidate_lists`)
+    first_come  the sequential pass: its lists, matches and value
+    rounds      one record a round
+    """
+
+    problem: Problem
+    allocation: Allocation
+    found: np.ndarray
+    first_come: FirstComeLists
+    rounds: tuple[Round, ...]
+
+    @property
+    def bound_all_pairs(self) -> float:
+        """The smallest bound found."""
+        return self.allocation.bound
+
+    @property
+    def covers(self) -> str:
+        """Which pairs the bound speaks for: "all pairs" with an exact source, else "pairs searched"."""
+        return self.allocation.bound_covers
