@@ -89,7 +89,7 @@ class _House:
     _by_user: tuple[Rows, np.ndarray] | None = None
 
     def __post_init__(self) -> None:
-        score = self.problem.score
+        score = self.problem.reachable_scores()
         positive = int(np.count_nonzero(score))
         self.mean_score = float(score.sum(dtype=np.float64)) / positive if positive else 1.0
         self.least_eps = 4.0 * float(np.spacing(np.float64(score.max(initial=0.0))))

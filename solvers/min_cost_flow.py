@@ -6,6 +6,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from .cheap_prices import closed_user_prices
 from .errors import ProblemError, SolverError
 from .min_cost_flow_kernels import lowest_prices
 from .problem import INT32_MAX, Problem
@@ -40,14 +41,15 @@ class MinCostFlow:
     def steps(self, problem: Problem, goal: Goal) -> Iterator[Step]:
         """One answer."""
         scale = self.scale(problem)
-        worth = np.rint(problem.score.astype(np.float64) * scale).astype(np.int64)
+        worth = np.rint(problem.reachable_scores().astype(np.float64) * scale).astype(np.int64)
         held = _flow(problem, worth)
         chosen = np.flatnonzero(held)
-        yield Step(chosen, _prices(problem, worth, held, chosen) / scale)
+        prices = _prices(problem, worth, held, chosen) / scale
+        yield Step(chosen, np.maximum(prices, closed_user_prices(problem)))
 
     def scale(self, problem: Problem) -> float:
         """The power of two that scores are multiplied by."""
-        highest = float(problem.score.max(initial=0.0))
+        highest = float(problem.reachable_scores().max(initial=0.0))
         if highest == 0.0:
             return 1.0
         nodes = problem.items + problem.users + 1

@@ -61,6 +61,13 @@ class Problem:
         """How many of these edges (ascending) each item owns, int64[items]."""
         return np.diff(np.searchsorted(ordered, self.indptr))
 
+    def reachable_scores(self) -> np.ndarray:
+        """float32[edges]: the scores, 0 where the item wants nobody or the user has no place."""
+        if (self.demand > 0).all() and (self.capacity > 0).all():
+            return self.score
+        wanted = np.repeat(self.demand > 0, np.diff(self.indptr))
+        return np.where(wanted & (self.capacity > 0)[self.user], self.score, np.float32(0.0))
+
     def item_name(self, row: int) -> Any:
         """Outside id of an item row."""
         return row if self.item_ids is None else self.item_ids[row].item()

@@ -57,6 +57,7 @@ UGLY: dict[str, Callable[[], Problem]] = {
     "thousands of identical rows": lambda: grid(np.tile([5.0, 4, 4, 2, 1, 1], (2000, 1)), 2, 300),
     "identical rows, all equal": lambda: grid(np.ones((2000, 6)), 2, 300),
     "from 1e-6 to 1e6": Ragged(items=60, users=80, most=6, kind="wide").make,
+    "a score out of reach": lambda: grid([[1e30, 1e-3], [1e30, 2e-3]], 1, [0, 1]),
     "denormal scores": lambda: grid(np.full((3, 3), 1e-45), 2, 1),
     "largest scores": lambda: grid(np.full((3, 3), 3e38), 2, 1),
     "tied groups": TiedGroups(items=130, groups=10, users=2_000, candidates=100, demand=50).make,
