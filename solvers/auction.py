@@ -27,7 +27,8 @@ class Auction:
 
     Guarantees any gap above rounding (about 1e-9): eps shrinks until it is certified. Deterministic, one thread. Time
     is 4 to 8 reads of the edges where capacities bind softly, and grows with (score range / eps) where many equal items
-    fight for the same users. Memory: 9 bytes an edge with the problem, 16 a place, and 17 an edge more from step 2 on.
+    fight for the same users. Memory: 9 bytes an edge with the problem, 16 a place, 256 an item (short lists), and 17 an
+    edge more from step 2 on.
     Start prices make step 1 cheaper and better the nearer they are; if the work exceeds `warm_passes`, the auction
     starts from zero as if it had none. Stops short only at `max_steps`: then ask for a wider gap.
 
