@@ -31,6 +31,9 @@ class DataOptions(Options):
     regime: Literal["strict_cold", "warm"] = Field(
         default="strict_cold", description="strict_cold hides the interactions with the new items on the day itself"
     )
+    holidays: Annotated[tuple[str, ...], Field(strict=False)] = Field(
+        default=(), description="dates such as 2017-10-12 on which people rest as on a Sunday"
+    )
     world: WorldOptions = WorldOptions()
 
 
@@ -53,6 +56,9 @@ class EvaluateOptions(Options):
     enabled: bool = True
     truth_days: int = Field(default=1, ge=1, description="days after the night whose interactions are the truth")
     min_truth: int = Field(default=10, ge=1, description="fewest truth users of an item that is scored")
+    early_users_in_truth: bool = Field(
+        default=True, description="whether users who met the item on its upload day count when they come back"
+    )
     baselines: Annotated[tuple[Baseline, ...], Field(strict=False)] = ("first_come", "activity", "random", "category")
 
 

@@ -8,37 +8,37 @@ from .stage import Stage
 EVERY_SECTION = ("seed", "data", "activity", "towers", "retrieval", "score", "allocation", "evaluate")
 
 STAGES = (
-    Stage("tables", "dualrec.alloc.stage_tables:run", (), ("seed", "data"), reads_data=True),
-    Stage("activity", "dualrec.alloc.stage_activity:run", ("tables",), ("seed", "data", "activity")),
+    Stage("tables", "dualrec.alloc.stage_tables:run", (), ("seed", "data", "evaluate"), reads_data=True),
+    Stage("activity", "dualrec.alloc.stage_activity:run", ("tables",), ("seed", "activity")),
     Stage(
         "retrieval",
         "dualrec.alloc.stage_retrieval:run",
         ("tables", "activity"),
-        ("seed", "data", "activity", "towers", "retrieval"),
+        ("seed", "towers", "retrieval"),
     ),
     Stage(
         "ranking",
         "dualrec.alloc.stage_ranking:run",
         ("tables", "activity", "retrieval"),
-        ("seed", "data", "activity", "towers", "score"),
+        ("activity", "towers", "score"),
     ),
     Stage(
         "candidates",
         "dualrec.alloc.stage_candidates:run",
-        ("tables", "activity", "retrieval", "ranking"),
-        ("seed", "data", "activity", "retrieval", "score", "allocation"),
+        ("tables", "retrieval", "ranking"),
+        ("retrieval", "allocation"),
     ),
     Stage(
         "allocation",
         "dualrec.alloc.stage_allocation:run",
-        ("tables", "activity", "candidates"),
-        ("seed", "data", "allocation"),
+        ("tables", "activity", "retrieval", "candidates"),
+        ("allocation",),
     ),
     Stage(
         "evaluation",
         "dualrec.alloc.stage_evaluation:run",
         ("tables", "activity", "retrieval", "ranking", "candidates", "allocation"),
-        EVERY_SECTION,
+        ("seed", "allocation", "evaluate"),
     ),
     Stage(
         "report",

@@ -51,7 +51,7 @@ class Head:
 def head_rates(log: Log, heads: tuple[str, ...], group: np.ndarray) -> HeadRates:
     """From all interactions in ``log``; ``group`` int32[items]: creator or category of each item, -1 unknown."""
     flags = np.stack([log.kinds[kind] for kind in heads], 1).astype(np.float64)
-    overall = np.clip(flags.mean(0) if len(flags) else np.full(len(heads), 0.5), 1e-6, 1 - 1e-6)
+    overall: np.ndarray = np.clip(flags.mean(0) if len(flags) else np.full(len(heads), 0.5), 1e-6, 1 - 1e-6)
     of_item = group[log.item]
     size = int(group.max(initial=-1)) + 1
     known = of_item >= 0
@@ -94,7 +94,8 @@ def fit_head(kind: str, happened: np.ndarray, lift: np.ndarray, user: np.ndarray
         weights = weights - step
         if np.abs(step).max() < 1e-9:
             break
-    return Head(kind, *(float(value) for value in weights))
+    offset, of_lift, of_user, of_item = (float(value) for value in weights)
+    return Head(kind, offset, of_lift, of_user, of_item)
 
 
 def fit_heads(

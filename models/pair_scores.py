@@ -54,6 +54,12 @@ class PairScorer:
         """Number of users."""
         return len(self.user_vector)
 
+    def lift(self, item: np.ndarray, user: np.ndarray) -> np.ndarray:
+        """float32[n]: logarithm of how much likelier than average each pair (item place, user place) is."""
+        parts = np.array_split(np.arange(len(item)), len(item) // 65_536 + 1)
+        product = [np.einsum("nd,nd->n", self.item_vector[item[p]], self.user_vector[user[p]]) for p in parts]
+        return np.concatenate(product) + self.user_bias[user]
+
     @torch.no_grad()
     def rows(self, items: np.ndarray) -> np.ndarray:
         """Scores float32[len(items), users] >= 0, 0 for pairs that may not be matched.
@@ -68,7 +74,7 @@ class PairScorer:
         score *= self._feedback(lift, items)
         score *= torch.from_numpy(self.factor)
         scores = _rounded(score.clamp_(min=0).numpy())
-        self._exclude(scores, items)
+        self.exclude(scores, items)
         return scores
 
     def _feedback(self, lift: torch.Tensor, items: np.ndarray) -> torch.Tensor:
@@ -84,7 +90,8 @@ class PairScorer:
             total = total + logit.sigmoid_().mul_(beta)
         return total
 
-    def _exclude(self, scores: np.ndarray, items: np.ndarray) -> None:
+    def exclude(self, scores: np.ndarray, items: np.ndarray) -> None:
+        """Set the scores float32[len(items), users] of pairs that may not be matched to 0, in place."""
         for place, item in enumerate(np.asarray(items, np.int64)):
             low, high = np.searchsorted(self.excluded, [item * self.users, (item + 1) * self.users])
             scores[place, self.excluded[low:high] - item * self.users] = 0.0

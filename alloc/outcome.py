@@ -1,0 +1,56 @@
+"""What became of an allocation: hit rate, recall, precision and matches that came true."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..models.log import Log
+from .night_view import NightView
+
+
+@dataclass(frozen=True, eq=False)
+class Truth:
+    """What users did in the truth window. ``pairs`` int64: sorted item place * users + user place of known users who
+    interacted with a new item. ``active`` bool[users]: who came. ``items``, ``users``: how many there are."""
+
+    pairs: np.ndarray
+    active: np.ndarray
+    items: int
+    users: int
+
+
+def truth_of(view: NightView, users: np.ndarray, items: np.ndarray, early_users: bool) -> Truth:
+    """The truth over known users and new items; ``early_users``: those who met an item on its upload day count too."""
+    pairs = _pairs(view.truth, users, items)
+    if not early_users:
+        pairs = np.setdiff1d(pairs, _pairs(view.visits, users, items), assume_unique=True)
+    return Truth(pairs, view.truth.known()[users], len(items), len(users))
+
+
+def outcome(truth: Truth, item: np.ndarray, user: np.ndarray, wanted: int, min_truth: int) -> dict[str, float]:
+    """Figures of the matches (item place, user place), as in metrics.json.
+
+    hit_rate: share of matches whose user came. recall: |matched and truth| / min(wanted, |truth|), mean over the items with
+    at least ``min_truth`` truth users; precision: |matched and truth| / wanted over the same items. came_true: matches
+    whose user interacted with the item.
+    """
+    true = np.isin(item.astype(np.int64) * truth.users + user, truth.pairs)
+    size = np.bincount(truth.pairs // truth.users, minlength=truth.items)
+    got = np.bincount(item[true], minlength=truth.items)
+    scored = size >= min_truth
+    return {
+        "hit_rate": float(truth.active[user].mean()) if len(user) else 0.0,
+        "recall": float((got[scored] / np.minimum(wanted, size[scored])).mean()) if scored.any() else float("nan"),
+        "precision": float(got[scored].mean() / max(wanted, 1)) if scored.any() else float("nan"),
+        "came_true": int(true.sum()),
+        "items_scored": int(scored.sum()),
+        "matches": len(item),
+    }
+
+
+def _pairs(log: Log, users: np.ndarray, items: np.ndarray) -> np.ndarray:
+    user_place, item_place = np.full(log.users, -1, np.int64), np.full(log.items, -1, np.int64)
+    user_place[users], item_place[items] = np.arange(len(users)), np.arange(len(items))
+    item, user = item_place[log.item], user_place[log.user]
+    rows = np.flatnonzero((item >= 0) & (user >= 0) & log.positive())
+    return np.unique(item[rows] * len(users) + user[rows])

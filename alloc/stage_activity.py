@@ -1,0 +1,47 @@
+"""Stage `activity`: P(user visits in the next day) for every known user."""
+
+import numpy as np
+
+from ..models.activity import train_activity, training_rows
+from ..models.activity_features import activity_features, mark_sessions
+from ..models.metrics import auc, brier, calibration_table, decayed_count, expected_calibration_error
+from .artifacts import save_arrays, save_json
+from .errors import InputError
+from .night_view import NightView, load_view
+from .stage import StageContext
+
+
+def run(context: StageContext) -> None:
+    """Write `p_active` float32[users] (0 for users not seen yet), `known`, the model, and `activity.json`."""
+    view, options = load_view(context.input("tables")), context.config.activity
+    visits = mark_sessions(view.visits)
+    task = context.progress.task("training days", options.train_days)
+    try:
+        rows = training_rows(visits, view.day, options, context.config.seed, lambda: task.advance(1))
+        model = train_activity(rows, options, context.threads)
+    except ValueError as error:
+        raise InputError(f"activity: {error}") from None
+    features, _ = activity_features(visits, view.day, options.history_days)
+    known = visits.log.known()
+    p_active = np.where(known, model.predict(features), 0).astype(np.float32)
+    model.save(context.out)
+    save_arrays(context.out, p_active=p_active, known=known)
+    save_json(context.out / "activity.json", activity_metrics(view, known, p_active))
+
+
+def activity_metrics(view: NightView, known: np.ndarray, p_active: np.ndarray) -> dict[str, object]:
+    """AUC, Brier score and calibration over all known users on the day after; empty without one."""
+    if not view.has_truth:
+        return {}
+    came, p = view.log.active(view.day + 1)[known], p_active[known]
+    plain = decayed_count(view.visits.user, view.day + 1 - view.visits.day, view.log.users)[known]
+    table = calibration_table(came, p)
+    return {
+        "auc": auc(came, p),
+        "auc_decayed_count": auc(came, plain),
+        "brier": brier(came, p),
+        "ece": expected_calibration_error(table),
+        "calibration": table,
+        "share_active": float(came.mean()),
+        "mean_predicted": float(p.mean()),
+    }

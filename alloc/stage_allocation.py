@@ -1,0 +1,110 @@
+"""Stage `allocation`: who gets it, with the certificate, as the published tables."""
+
+from dataclasses import replace
+
+import numpy as np
+import pyarrow as pa
+
+from ..solvers.allocation import Allocation, Status
+from ..solvers.problem import Problem
+from ..solvers.solve import solve
+from .artifacts import load_array, load_json, save_arrays, save_json
+from .config import AllocationOptions
+from .night_view import NightView, load_view
+from .parquet import write_parquet
+from .schema import SCHEMA_VERSION
+from .stage import StageContext
+from .stage_retrieval import SOURCES
+
+
+def run(context: StageContext) -> None:
+    """Write `matches.parquet`, `prices.parquet`, the matches as rows, and `allocation.json`."""
+    view, folder = load_view(context.input("tables")), context.input("candidates")
+    options, about = context.config.allocation, load_json(folder / "candidates.json")
+    arrays = {name: np.array(load_array(folder / f"{name}.npy")) for name in ("indptr", "user", "score", "capacity")}
+    problem = Problem.from_csr(arrays["indptr"], arrays["user"], arrays["score"], options.demand, arrays["capacity"])
+    searched = np.array(load_array(folder / "chosen.npy"))
+    allocation = allocate(problem, options, np.array(load_array(folder / "prices.npy")), searched, about)
+    item, user = problem.item_of(allocation.chosen), problem.user[allocation.chosen]
+    save_arrays(context.out, item=item, user=user, user_prices=allocation.user_prices)
+    write_matches(context, view, allocation, load_array(folder / "found.npy")[allocation.chosen])
+    write_prices(context, view, allocation)
+    save_json(context.out / "allocation.json", figures(allocation, about))
+
+
+def allocate(
+    problem: Problem, options: AllocationOptions, prices: np.ndarray, searched: np.ndarray, about: dict[str, object]
+) -> Allocation:
+    """The allocation over the candidates by the solver of the config.
+
+    With the auction, the search's own answer stands where it is certified over all pairs already, and where it is worth
+    more than a solve of its last candidates.
+    """
+    bound = float(about["bound"])  # type: ignore[arg-type]
+    found = Allocation(problem, searched, prices, "auction", Status.WITHIN_GAP, bound, 0.0, str(about["covers"]))
+    if options.solver != "auction":
+        return solve(problem, options.solver, gap=options.gap, time_limit=options.time_limit)
+    if found.gap <= options.gap:
+        return found
+    solved = solve(problem, "auction", gap=options.gap, time_limit=options.time_limit, start_prices=prices)
+    if solved.value >= found.value:
+        return solved
+    return replace(solved, chosen=searched)
+
+
+def figures(allocation: Allocation, about: dict[str, object]) -> dict[str, object]:
+    """The certificate and the counts of the allocation, as in metrics.json."""
+    bound = float(about["bound"])  # type: ignore[arg-type]
+    return {
+        "solver": allocation.solver,
+        "status": allocation.status.value,
+        "status_sentence": allocation.status.sentence,
+        "value": allocation.value,
+        "bound": allocation.bound,
+        "gap": allocation.gap,
+        "bound_covers": allocation.bound_covers,
+        "bound_all_pairs": bound,
+        "gap_all_pairs": max(0.0, 1 - allocation.value / bound) if bound else 0.0,
+        "matches": allocation.matches,
+        "items_full": allocation.items_full,
+        "items_short": allocation.items_short,
+        "users_at_capacity": allocation.users_at_capacity,
+    }
+
+
+def write_matches(context: StageContext, view: NightView, allocation: Allocation, found: np.ndarray) -> None:
+    """One row a match: item, user, score, P(active), the retrieval that found it first, rank within the item from 1."""
+    folder = context.input("retrieval")
+    users, items = load_array(folder / "users.npy"), load_array(folder / "items.npy")
+    problem, chosen = allocation.problem, allocation.chosen
+    item, user, score = problem.item_of(chosen), problem.user[chosen], problem.score[chosen]
+    order = np.lexsort((user, -score, item))
+    item, user = item[order], user[order]
+    p_active = load_array(context.input("activity") / "p_active.npy")[users]
+    names = np.array([SOURCES[code] for code in sorted(SOURCES)])
+    columns = {
+        "item": view.tables.items.ids[items[item]],
+        "user": view.tables.users.ids[users[user]],
+        "score": score[order],
+        "p_active": p_active[user],
+        "source": names[np.searchsorted(sorted(SOURCES), found[order])],
+        "rank": (np.arange(len(item)) - np.searchsorted(item, item) + 1).astype(np.int32),
+    }
+    _write(context, "matches.parquet", columns)
+
+
+def write_prices(context: StageContext, view: NightView, allocation: Allocation) -> None:
+    """One row a known user: price of one more place, capacity, load."""
+    users = load_array(context.input("retrieval") / "users.npy")
+    columns = {
+        "user": view.tables.users.ids[users],
+        "price": allocation.user_prices,
+        "capacity": allocation.problem.capacity,
+        "load": allocation.user_load.astype(np.int32),
+    }
+    _write(context, "prices.parquet", columns)
+
+
+def _write(context: StageContext, name: str, columns: dict[str, np.ndarray]) -> None:
+    arrow = {key: pa.array(values.tolist() if values.dtype.kind == "U" else values) for key, values in columns.items()}
+    write_parquet(context.out / name, arrow, {"dualrec.schema_version": str(SCHEMA_VERSION)})

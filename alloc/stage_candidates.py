@@ -1,0 +1,94 @@
+"""Stage `candidates`: first come's own lists, the retrievals' finds, and rounds at current prices over all pairs."""
+
+from dataclasses import asdict
+
+import numpy as np
+
+from ..solvers.candidate_lists import ExtraLists
+from ..solvers.price_rounds import PriceRounds, Round, SearchResult, search_candidates
+from .artifacts import load_array, save_arrays, save_json
+from .config import AllocationOptions
+from .errors import InputError
+from .night_view import NightView, load_view
+from .scorer import load_scorer, row_source
+from .stage import StageContext
+
+
+def run(context: StageContext) -> None:
+    """Write the candidates as CSR over `retrieval`'s items and users, the search's answer, and `candidates.json`."""
+    view, retrieval = load_view(context.input("tables")), context.input("retrieval")
+    source = row_source(load_scorer(view, retrieval, context.input("ranking")), context.threads)
+    capacity = user_capacity(view, load_array(retrieval / "users.npy"), context.config.allocation)
+    options = _options(context)
+    task = context.progress.task("all pairs", source.items * (options.rounds + 2))
+    found = search_candidates(
+        source,
+        context.config.allocation.demand,
+        capacity,
+        options,
+        extra=_extra(context),
+        on_round=lambda record: context.progress.note(_line(record)),
+        progress=task.advance,
+    )
+    _save(context, found, capacity)
+
+
+def user_capacity(view: NightView, users: np.ndarray, options: AllocationOptions) -> np.ndarray:
+    """int32: capacity of each of the users, one number or the column that the config names. Raises InputError."""
+    if options.capacity_column is None:
+        return np.full(len(users), options.capacity, np.int32)
+    columns = view.tables.user_capacity
+    if options.capacity_column not in columns:
+        there = ", ".join(sorted(columns)) or "no capacity column"
+        raise InputError(
+            f"allocation.capacity_column is {options.capacity_column!r}, but the users table has {there}; "
+            "name one of its columns, or use allocation.capacity"
+        )
+    return np.asarray(columns[options.capacity_column][users], np.int32)
+
+
+def _options(context: StageContext) -> PriceRounds:
+    asked = context.config.retrieval
+    return PriceRounds(
+        first_candidates=max(asked.sequential, 1),
+        price_candidates=max(asked.price_candidates, 1),
+        rounds=asked.price_rounds,
+        gap=context.config.allocation.gap,
+    )
+
+
+def _extra(context: StageContext) -> ExtraLists:
+    folder = context.input("retrieval")
+    return ExtraLists(*(np.array(load_array(folder / f"extra_{name}.npy")) for name in ("indptr", "user", "code")))
+
+
+def _save(context: StageContext, found: SearchResult, capacity: np.ndarray) -> None:
+    problem, first = found.problem, found.first_come
+    save_arrays(
+        context.out,
+        indptr=problem.indptr,
+        user=problem.user,
+        score=problem.score,
+        found=found.found,
+        capacity=capacity,
+        chosen=found.allocation.chosen,
+        prices=found.allocation.user_prices,
+        first_come_item=first.item,
+        first_come_user=first.user,
+        first_come_score=first.lists.score[first.chosen],
+    )
+    about = {
+        "bound": found.allocation.bound,
+        "value": found.allocation.value,
+        "covers": found.covers,
+        "first_come_value": first.value,
+        "rounds": [asdict(record) for record in found.rounds],
+    }
+    save_json(context.out / "candidates.json", about)
+
+
+def _line(record: Round) -> str:
+    return (
+        f"  round {record.round}: {record.edges:,} candidates, value {record.value:,.4g}, "
+        f"gap over all pairs {100 * record.gap_all_pairs:.3f} %"
+    )

@@ -1,0 +1,142 @@
+"""Stage `ranking`: how much each new item will draw, the heads, and the user's factor of the score."""
+
+import dataclasses
+
+import numpy as np
+import torch
+
+from ..models.heads import ALWAYS, Head, HeadRates, fit_heads, head_rates, interaction_rate
+from ..models.history import user_history
+from ..models.item_rate import RateRows, outcomes, predict_item_rate, rate_features, train_item_rate
+from ..models.log import Log
+from ..models.options import ActivityOptions, ScoreOptions
+from ..models.pair_scores import DEFAULT_BETA, EXPLICIT
+from ..models.tower_inputs import ItemInputs, item_inputs, user_inputs
+from ..models.towers import Towers, all_items, all_users
+from .artifacts import load_array, save_arrays, save_json
+from .errors import InputError
+from .night_view import NightView, load_view
+from .stage import StageContext
+from .tower_store import load_towers
+
+_MOST_ROWS = 200_000
+
+
+def run(context: StageContext) -> None:
+    """Write `item_logit`, `user_rate`, `item_rate`, `factor` (all for the rows of `retrieval`) and `ranking.json`."""
+    torch.set_num_threads(1)
+    view = load_view(context.input("tables"))
+    folder = context.input("retrieval")
+    users, items = load_array(folder / "users.npy"), load_array(folder / "items.npy")
+    past, heads = view.past, view.tables.heads
+    share = item_shares(context, view, past)
+    rates = head_rates(past, heads, view.group)
+    fitted = _fit(context, view, past, heads)
+    p_active = load_array(context.input("activity") / "p_active.npy")[users]
+    threshold = activity_threshold(p_active, context.config.activity)
+    explicit = tuple(kind for kind in heads if kind in EXPLICIT)
+    theta = interaction_rate(past, explicit, context.config.score.theta_smoothing)[users]
+    active = p_active if threshold is None else (p_active >= threshold)
+    save_arrays(
+        context.out,
+        item_logit=np.log(share / (1 - share)).astype(np.float32),
+        item_share=share,
+        user_rate=rates.user[users],
+        item_rate=rates.item[items],
+        factor=(active / theta**context.config.score.theta_exponent).astype(np.float32),
+    )
+    about = {
+        "heads": [dataclasses.asdict(head) for head in fitted],
+        "beta": head_weights(heads, context.config.score),
+        "threshold": threshold,
+    }
+    save_json(context.out / "ranking.json", about)
+
+
+def item_shares(context: StageContext, view: NightView, past: Log) -> np.ndarray:
+    """float64[new items]: expected share of active users, from the past days whose outcome is known."""
+    options = context.config.towers
+    seen = outcomes(past, options.target_days)
+    creator = view.tables.item_creator
+    last = view.day - options.target_days
+    days = list(range(max(view.tables.first_day, last - 2 * options.train_days + 1), last + 1))
+    days = [day for day in days if len(view.log.new_items(day))]
+    task = context.progress.task("item rates", len(days) + 1)
+    rows = []
+    for day in days:
+        inputs, known = _item_inputs(past, view, day)
+        features = rate_features(inputs, known, day, seen, options.target_days, creator)
+        share = np.expm1(seen.log_share[inputs.rows]) / 1e4
+        rows.append(RateRows(features, share, np.full(len(share), float(last - day))))
+        task.advance(1)
+    trees, factor = train_item_rate(rows)
+    inputs, known = _item_inputs(past, view, view.day)
+    task.advance(1)
+    return predict_item_rate(trees, factor, rate_features(inputs, known, view.day, seen, options.target_days, creator))
+
+
+def activity_threshold(p_active: np.ndarray, options: ActivityOptions) -> float | None:
+    """The cut of threshold mode, given or chosen so that the users above it come with the target rate; None otherwise.
+
+    Raises InputError when neither is given or no user reaches the target.
+    """
+    if options.mode == "probability":
+        return None
+    if options.threshold is not None:
+        return options.threshold
+    if options.target_hit_rate is None:
+        raise InputError("activity.mode is threshold: give activity.threshold or activity.target_hit_rate")
+    ordered = np.sort(p_active)[::-1]
+    mean = np.cumsum(ordered, dtype=np.float64) / np.arange(1, len(ordered) + 1)
+    enough = np.flatnonzero(mean >= options.target_hit_rate)
+    if not len(enough):
+        raise InputError(
+            f"activity.target_hit_rate is {options.target_hit_rate}, but the likeliest user comes with {ordered[0]:.3f}"
+        )
+    return float(ordered[enough[-1]])
+
+
+def head_weights(heads: tuple[str, ...], options: ScoreOptions) -> list[float]:
+    """beta of each head: the config's, or the defaults where it gives none. Raises InputError for a head not in the data."""
+    unknown = sorted(set(options.beta) - set(heads))
+    if unknown:
+        raise InputError(f"score.beta names {unknown[0]!r}, which the data lacks; it has {', '.join(heads)}")
+    chosen = options.beta or DEFAULT_BETA
+    weights = [float(chosen.get(kind, 0.0)) for kind in heads]
+    if max(weights) <= 0:
+        raise InputError(f"score.beta gives no head a positive weight; the data has {', '.join(heads)}")
+    return weights
+
+
+def _item_inputs(past: Log, view: NightView, day: int) -> tuple[ItemInputs, Log]:
+    """The new items of a past day as they were known at its end, and the log as it was known then."""
+    known = past.between(view.tables.first_day, day)
+    known = known.without_new_items(day) if view.strict_cold else known
+    return item_inputs(known, day, view.log.new_items(day), user_history(known, day)), known
+
+
+def _fit(context: StageContext, view: NightView, past: Log, heads: tuple[str, ...]) -> list[Head]:
+    """Heads from the last days' interactions, with rates and vectors from before them."""
+    flags = np.array([past.kinds[kind].mean() for kind in heads])
+    if (flags > ALWAYS).all():
+        return [Head(kind, 0.0, 0.0, 0.0, 0.0, always=True) for kind in heads]
+    cut = max(view.tables.first_day, view.day - context.config.towers.train_days)
+    before, after = past.between(view.tables.first_day, cut), past.between(cut + 1, view.day)
+    rows = np.flatnonzero(before.known()[after.user])
+    step = max(1, len(rows) // _MOST_ROWS)
+    after = after.take(rows[::step])
+    lift = _lift(context, view, before, after, cut)
+    task = context.progress.task("heads", len(heads))
+    rates: HeadRates = head_rates(before, heads, view.group)
+    return fit_heads(after, heads, rates, lift, lambda: task.advance(1))
+
+
+def _lift(context: StageContext, view: NightView, before: Log, after: Log, day: int) -> np.ndarray:
+    """float32[n]: the tower product of each interaction in ``after``, from what was known at the end of ``day``."""
+    towers: Towers = load_towers(context.input("retrieval"))
+    users = user_inputs(before, day, context.config.towers.history_days, view.tables.user_features)
+    who, user = np.unique(after.user, return_inverse=True)
+    what, item = np.unique(after.item, return_inverse=True)
+    vector, bias = all_users(towers, users, who)
+    item_vector = all_items(towers, item_inputs(before, day, what, users.history))
+    return np.einsum("nd,nd->n", vector[user], item_vector[item]) + bias[user]
