@@ -75,13 +75,17 @@ def plain_name(name: str) -> str:
 
 
 def format_ticks(axis: Axis, ticks: int = 6, *, integer: bool = False) -> None:
-    """At most about `ticks` numbers on the axis, with thousands separators and no offset."""
+    """At most about `ticks` numbers on the axis, with thousands separators, from a million up in millions."""
     if axis.get_scale() == "log":
         axis.set_major_locator(LogLocator(numticks=ticks))
         axis.set_minor_formatter(NullFormatter())
     else:
-        axis.set_major_locator(MaxNLocator(ticks, integer=integer))
-    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
+        axis.set_major_locator(MaxNLocator(ticks, integer=integer, min_n_ticks=1, steps=[1, 2, 2.5, 5, 10]))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: _tick_text(value)))
+
+
+def _tick_text(value: float) -> str:
+    return f"{value / 1e6:,.10g} M" if abs(value) >= 1e6 else f"{value:,.10g}"
 
 
 def bars(axes: Axes, values: Mapping[str, float], texts: Sequence[str], *, ours: str = "", start: float = 0.0) -> None:
@@ -145,12 +149,14 @@ def _all_whole(arrays: Iterable[np.ndarray]) -> bool:
 
 
 def _bin_edges(arrays: Sequence[np.ndarray], bins: int = 40) -> np.ndarray:
-    """Edges of about `bins` equal bins over all values, float64[bins + 1]."""
-    low, high = min(array.min() for array in arrays), max(array.max() for array in arrays)
+    """Edges of at most about `bins` equal bins over all values, float64[bins + 1]; whole numbers from 0 on."""
+    low, high = float(min(array.min() for array in arrays)), float(max(array.max() for array in arrays))
     if _all_whole(arrays):
-        width = -(-(int(high) - int(low) + 1) // bins)
-        return np.arange(int(low), int(high) + width + 1, width) - 0.5
-    return np.linspace(low, high, bins + 1) if high > low else np.array([low - 0.5, low + 0.5])
+        first = min(0, int(low))
+        width = -(-(int(high) - first + 1) // bins)
+        return np.arange(first, int(high) + width + 1, width) - 0.5
+    margin = 0.0 if high > low else 0.1 * abs(low) or 0.5
+    return np.linspace(low - margin, high + margin, bins + 1)
 
 
 def legend_above(axes: Axes) -> None:

@@ -77,7 +77,7 @@ def hour_plot(arrays: Arrays, kind: str, title: str, unit: str) -> Plot | None:
 
     def paint(axes: Axes) -> None:
         # First come lies below and is drawn wider, so that both are seen where they agree.
-        styles = {"ours": ("ours", "o", 3.5, 1.4), "first come": ("first-come", "s", 6.0, 3.0)}
+        styles = {"ours": ("ours", "o", 3.5, 1.4), "first come": ("first-come", "s", 5.5, 2.4)}
         for order, (name, values) in enumerate(series.items()):
             colour, marker, size, width = styles[name]
             style: dict[str, Any] = {

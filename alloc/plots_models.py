@@ -3,6 +3,7 @@
 Each function returns None when what it draws is missing, so that the report can say so.
 """
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -65,7 +66,9 @@ def ranking_plot(auc: Mapping[str, float | None]) -> Plot | None:
 
     def paint(axes: Axes) -> None:
         bars(axes, best_first, [f"{value:.3f}" for value in best_first.values()], start=0.5)
-        axes.set_xlim(min(0.5, *best_first.values()) - 0.005, 1.0)
+        low = math.floor(10 * min(0.5, *best_first.values())) / 10
+        axes.set_xlim(low - 0.005, 1.0)
+        axes.set_xticks(np.arange(low, 1.01, 0.1))
         axes.axvline(0.5, color=COLOURS["ink"], linewidth=0.8)
         axes.set_xlabel("AUC (0.5 is chance)")
 

@@ -9,7 +9,7 @@ from .plots import plain_name
 from .plots_candidates import retrieval_plot, round_gap_plot, round_value_plot, score_plot
 from .plots_models import FIGURES, calibration_plot, p_active_plot, ranking_plot, seconds_plot
 from .report_parts import Section, Table, absent, plot_section, present
-from .report_words import amount, figure_text, is_number, section, words
+from .report_words import amount, figure_text, is_number, seconds_by_stage, section, words
 
 Metrics = Mapping[str, Any]
 Arrays = Mapping[str, np.ndarray]
@@ -66,6 +66,10 @@ def ranking_section(metrics: Metrics) -> Section:
 def cost_section(metrics: Metrics) -> Section:
     """Time of each stage and the most memory held."""
     peak = metrics.get("peak_memory_mb")
-    table = Table((("Peak memory", f"{peak:,.0f} MB"),) if is_number(peak) else ())
+    total = sum(seconds_by_stage(metrics).values())
+    rows = [("All stages", f"{total:,.1f} s")] if total else []
+    rows += [("Peak memory", f"{peak:,.0f} MB")] if is_number(peak) else []
     plots = {"the time of each stage": seconds_plot(metrics)}
-    return plot_section(metrics, ("cost", "Time and memory"), plots, ("seconds", "memory"), tables=present(table))
+    return plot_section(
+        metrics, ("cost", "Time and memory"), plots, ("seconds", "memory"), tables=present(Table(tuple(rows)))
+    )

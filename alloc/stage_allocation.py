@@ -13,8 +13,8 @@ from .config import AllocationOptions
 from .night_view import NightView, load_view
 from .parquet import write_parquet
 from .schema import SCHEMA_VERSION
+from .sources import SOURCES
 from .stage import StageContext
-from .stage_retrieval import SOURCES
 
 
 def run(context: StageContext) -> None:
@@ -25,6 +25,8 @@ def run(context: StageContext) -> None:
     problem = Problem.from_csr(arrays["indptr"], arrays["user"], arrays["score"], options.demand, arrays["capacity"])
     searched = np.array(load_array(folder / "chosen.npy"))
     allocation = allocate(problem, options, np.array(load_array(folder / "prices.npy")), searched, about)
+    if allocation.status is Status.INTERRUPTED:
+        raise KeyboardInterrupt  # half a solve is not a night's answer
     item, user = problem.item_of(allocation.chosen), problem.user[allocation.chosen]
     save_arrays(context.out, item=item, user=user, user_prices=allocation.user_prices)
     write_matches(context, view, allocation, load_array(folder / "found.npy")[allocation.chosen])

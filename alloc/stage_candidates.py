@@ -4,6 +4,7 @@ from dataclasses import asdict
 
 import numpy as np
 
+from ..solvers.allocation import Status
 from ..solvers.candidate_lists import ExtraLists
 from ..solvers.price_rounds import PriceRounds, Round, SearchResult, search_candidates
 from .artifacts import load_array, save_arrays, save_json
@@ -20,7 +21,7 @@ def run(context: StageContext) -> None:
     source = row_source(load_scorer(view, retrieval, context.input("ranking")), context.threads)
     capacity = user_capacity(view, load_array(retrieval / "users.npy"), context.config.allocation)
     options = _options(context)
-    task = context.progress.task("all pairs", source.items * (options.rounds + 2))
+    task = context.progress.task("all pairs", source.items * (options.rounds + 3))
     found = search_candidates(
         source,
         context.config.allocation.demand,
@@ -30,6 +31,8 @@ def run(context: StageContext) -> None:
         on_round=lambda record: context.progress.note(_line(record)),
         progress=task.advance,
     )
+    if found.allocation.status is Status.INTERRUPTED:
+        raise KeyboardInterrupt  # half a search is not a night's answer
     _save(context, found, capacity)
 
 

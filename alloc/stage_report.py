@@ -7,8 +7,8 @@ import numpy as np
 from .artifacts import load_array, load_json, save_json, write_text
 from .night_view import NightView, load_view
 from .report import render_report
+from .sources import SOURCES
 from .stage import StageContext
-from .stage_retrieval import SOURCES
 
 _SAMPLE = 20_000
 

@@ -11,11 +11,9 @@ from ..models.user_index import build_user_index, nearest_users
 from .artifacts import load_array, save_arrays, save_json
 from .errors import InputError
 from .night_view import NightView, load_view
+from .sources import I2I2U, TWO_TOWER
 from .stage import StageContext
 from .tower_store import save_towers
-
-TWO_TOWER, I2I2U = 2, 3
-SOURCES = {0: "sequential", 1: "price_round", TWO_TOWER: "two_tower", I2I2U: "i2i2u"}
 
 
 def run(context: StageContext) -> None:

@@ -1,0 +1,14 @@
+"""Names of the searches that find candidates, as they stand in matches.parquet."""
+
+from ..solvers.candidate_lists import BY_PRICE, FIRST_COME, FIRST_FREE_CODE, FREE_PLACES
+
+TWO_TOWER, I2I2U = FIRST_FREE_CODE, FIRST_FREE_CODE + 1
+
+SOURCES = {
+    TWO_TOWER: "two_tower",
+    I2I2U: "i2i2u",
+    FIRST_COME: "sequential",
+    BY_PRICE: "price_round",
+    FREE_PLACES: "free_places",
+}
+"""Code of a search -> its name. A candidate that several found counts for the first of them, in this order."""
