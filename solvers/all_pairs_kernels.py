@@ -62,7 +62,7 @@ def keep_best(net: np.ndarray, user: np.ndarray, filled: int, count: int, scratc
 
 
 @nb.njit(cache=True, nogil=True)
-def best_of_row(  # noqa: PLR0917
+def best_of_row(
     score: np.ndarray, price: np.ndarray, count: int, net: np.ndarray, user: np.ndarray, scratch: np.ndarray
 ) -> int:
     """Collects into net and user the `count` users of largest score - price > 0, in user order; returns how many.
@@ -97,7 +97,7 @@ def best_of_row(  # noqa: PLR0917
 
 
 @nb.njit(cache=True, nogil=True)
-def write_best(  # noqa: PLR0917
+def write_best(
     score: np.ndarray, net: np.ndarray, user: np.ndarray, found: int, out_user: np.ndarray, out_score: np.ndarray
 ) -> None:
     """Writes the collected users into out_user (int32) and their scores into out_score (float32), best first."""

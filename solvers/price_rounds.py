@@ -21,6 +21,9 @@ from .step import Solver
 SLICE = 1024
 """Items asked for in one call of the source."""
 
+EARLY_GAP = 0.05
+"""Gap of an early solve, as a share of the gap over all pairs before it."""
+
 
 @dataclass(frozen=True)
 class PriceRounds:
@@ -131,41 +134,51 @@ class _Search:
             merged = self.lists.merged(self.new)
             self.lists = _cut(merged, start_prices, self.item, self.user, self.options.max_candidates)
         problem, edges = self._problem(self.lists), self.lists.edges
-        self.last = solve(problem, self.options.solver, gap=self.options.gap / 2, start_prices=start_prices)
-        self._fill_free_places()
+        self.last = solve(problem, self.options.solver, gap=self._solve_gap(number), start_prices=start_prices)
+        self._keep_answer()
         self.new = self._ask(self.last.user_prices, progress)
         self._bound()
         gap, seconds = relative_gap(self.value, self.bound), time.perf_counter() - self.start
         self.rounds.append(Round(number, edges, self.value, self.last.bound, self.bound, gap, seconds))
         return self.rounds[-1]
 
+    def _solve_gap(self, number: int) -> float:
+        """Prices need not be finer than what the next round changes; the last round's answer must be."""
+        coarse = EARLY_GAP * self.rounds[-1].gap_all_pairs if 0 < number < self.options.rounds else 0.0
+        return max(self.options.gap / 2, coarse)
+
     def _problem(self, lists: CandidateLists) -> Problem:
         return lists.problem(self.demand, self.capacity, **self.ids)
 
-    def _fill_free_places(self) -> None:
-        """Items short of users look, in row order, at all users with places left; what they see and take is kept.
-
-        Their prices alone would send all of them to the same free users.
-        """
+    def _keep_answer(self) -> None:
+        """The answer of the last solve, with its free places filled, if it is the best so far."""
         last = self.last
-        missing = self.demand - last.item_load
         item, user, value = last.problem.item_of(last.chosen), last.problem.user[last.chosen], last.value
-        if missing.any() and (last.user_load < self.capacity).any():
-            ends = np.concatenate([np.zeros(1, np.int64), np.cumsum(last.item_load)])
-            more = first_come_all_pairs(
-                self.source,
-                np.flatnonzero(missing),
-                missing,
-                self.capacity - last.user_load,
-                self.options.price_candidates,
-                held=(ends, user),
-                code=FREE_PLACES,
-            )
+        more = self._fill_free_places(user)
+        if more is not None:
             self.lists = self.lists.merged(more.lists)
             item, user = np.concatenate([item, more.item]), np.concatenate([user, more.user])
             value += more.value
         if value > self.value:
             self.item, self.user, self.value = item, user, value
+
+    def _fill_free_places(self, held: np.ndarray) -> FirstComeLists | None:
+        """Items short of users look, in row order, at all users with places left.
+
+        Prices alone would send all of them to the same free users. `held` are the users of the last answer, by item.
+        """
+        missing, left = self.demand - self.last.item_load, self.capacity - self.last.user_load
+        if not (missing.any() and left.any()):
+            return None
+        return first_come_all_pairs(
+            self.source,
+            np.flatnonzero(missing),
+            missing,
+            left,
+            self.options.price_candidates,
+            held=(np.concatenate([np.zeros(1, np.int64), np.cumsum(self.last.item_load)]), held),
+            code=FREE_PLACES,
+        )
 
     def _ask(self, prices: np.ndarray, progress: Callable[[int], None] | None) -> CandidateLists:
         """Each item's best users at these prices, enough of them for the bound."""
