@@ -27,13 +27,14 @@ def calibration_plot(activity: Mapping[str, Any]) -> Plot | None:
     )
 
     def paint(axes: Axes) -> None:
-        axes.plot([0, 1], [0, 1], color=COLOURS["other"], linestyle="--", linewidth=1.2)
+        top = 1.05 * max(predicted.max(), observed.max(), 0.01)
+        axes.plot([0, top], [0, top], color=COLOURS["other"], linestyle="--", linewidth=1.2)
         axes.plot(predicted, observed, color=COLOURS["ours"], linewidth=1.2)
         axes.scatter(predicted, observed, s=12 + 110 * np.sqrt(count / count.max()), color=COLOURS["ours"], alpha=0.6)
         axes.set_xlabel("predicted P(active), mean of the bin")
         axes.set_ylabel("share of users who came")
-        axes.set_xlim(-0.03, 1.03)
-        axes.set_ylim(-0.03, 1.03)
+        axes.set_xlim(-0.03 * top, top)
+        axes.set_ylim(-0.03 * top, top)
         axes.set_box_aspect(1)
         format_ticks(axes.xaxis, 6)
         format_ticks(axes.yaxis, 6)
