@@ -14,6 +14,9 @@ from .errors import ProblemError
 BLOCK_BYTES = 64 << 20
 """Bytes of score rows in one block; as many blocks are in memory as there are threads."""
 
+MOST_THREADS = 8
+"""Threads where none are asked for: more would hold more blocks than the reading gains."""
+
 
 class CandidateSource(Protocol):
     """Answers "who are the best users of these items at these prices?", by an exact or an approximate search.
@@ -55,7 +58,7 @@ class RowSource:
                  It may be called from several threads at once, always on the same blocks
     items, users  how many there are
     block_items  items in a block; None: as many as fit 64 MiB of scores
-    threads      blocks computed at once; 0: one a processor. The answer does not depend on it
+    threads      blocks computed at once; 0: one a processor, at most 8. The answer does not depend on it
 
     Time: `rows` and about 0.3 ms a row of 255,000 users. Memory: `threads` blocks of scores.
     """
@@ -78,7 +81,7 @@ class RowSource:
             )
         self.items, self.users = items, users
         self.block_items = block_items or max(1, BLOCK_BYTES // (4 * max(users, 1)))
-        self.threads = threads or os.cpu_count() or 1
+        self.threads = threads or min(MOST_THREADS, os.cpu_count() or 1)
         self._rows = rows
 
     def rows(self, item_rows: np.ndarray) -> np.ndarray:
