@@ -1,4 +1,4 @@
-"""Plots of the allocation: its value, who got how much, prices, upload hours.
+"""Plots of the allocation: its value, who got how much, prices, scores, upload hours.
 
 Each function returns None when what it draws is missing, so that the report can say so.
 """
@@ -67,6 +67,15 @@ def price_plot(arrays: Arrays) -> Plot | None:
     if not above.size:
         return None
     return histogram_plot("prices", "Prices of the users", caption, {"ours": above}, ("price above 0 (score)", "users"))
+
+
+def score_plot(arrays: Arrays) -> Plot | None:
+    """A sample of the matches' scores."""
+    scores = numbers(arrays, "score_sample")
+    if scores is None:
+        return None
+    caption = f"A sample of {scores.size:,} matches; median {np.median(scores):,.4g}."
+    return histogram_plot("scores", "Scores of the matches", caption, {"ours": scores}, ("score", "matches"))
 
 
 def hour_plot(arrays: Arrays, kind: str, title: str, unit: str) -> Plot | None:

@@ -1,4 +1,4 @@
-"""Plots of the candidates: the rounds at current prices, the shares of the retrievals, the scores.
+"""Plots of the candidates: the rounds at current prices, the shares of the retrievals.
 
 Each function returns None when what it draws is missing, so that the report can say so.
 """
@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
-from .plots import Plot, bars, bars_height, draw, format_ticks, histogram_plot, legend_above
+from .plots import Plot, bars, bars_height, draw, format_ticks, legend_above
 from .plots_svg import COLOURS
-from .report_words import all_pairs_gap, is_number, numbers, percent_up
+from .report_words import all_pairs_gap, is_number, percent_up
 
 _LOG_RATIO = 20  # gaps that fall by more than this factor get a logarithmic axis
 # What a line is called, its key in the metrics, and its colour, marker, the marker's size and dashes.
@@ -77,15 +77,6 @@ def retrieval_plot(share: Mapping[str, float | None]) -> Plot | None:
 
     caption = "Share of the matches whose candidate each retrieval found."
     return draw("retrieval", "Matches by retrieval", caption, paint, bars_height(len(known)))
-
-
-def score_plot(arrays: Mapping[str, np.ndarray]) -> Plot | None:
-    """A sample of the pairs' scores."""
-    scores = numbers(arrays, "score_sample")
-    if scores is None:
-        return None
-    caption = f"A sample of {scores.size:,} candidate pairs; median {np.median(scores):,.4g}."
-    return histogram_plot("scores", "Scores of the candidates", caption, {"ours": scores}, ("score", "pairs"))
 
 
 def _column(rounds: Sequence[Mapping[str, Any]], key: str) -> np.ndarray:

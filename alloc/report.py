@@ -21,8 +21,8 @@ def render_report(metrics: Mapping[str, Any], plot_data: Mapping[str, np.ndarray
     metrics      the content of `metrics.json`; any section may be missing, and the report then says so
     plot_data    arrays, each of which may be missing: int[users] `user_load`, `first_come_user_load`, `capacity`;
                  int[items] `item_fill`, `first_come_item_fill`, `demand`; float[users] `user_prices`; float[any]
-                 `score_sample`, `p_active_sample`; float[24] by hour of upload, NaN where nothing was uploaded,
-                 `upload_hour_fill`, `upload_hour_value` and both with `first_come_` before them
+                 `score_sample` (of the matches), `p_active_sample` (of the users); float[24] by hour of upload, NaN
+                 where nothing was uploaded, `upload_hour_fill`, `upload_hour_value` and both with `first_come_`
     config_yaml  every setting of the run
     """
     page = _template().render(
@@ -51,9 +51,7 @@ def _data_facts(data: Mapping[str, Any]) -> list[tuple[str, str]]:
     data = {key: value for key, value in data.items() if value is not None}
     keys = [*(key for key in ("day", "regime") if key in data), *sorted(set(data) - {"name", "day", "regime"})]
     text = {key: str(data[key]) if key == "day" else words(data[key]) for key in keys}
-    return [
-        (key.replace("_", " "), value.replace("_", " ") if key == "regime" else value) for key, value in text.items()
-    ]
+    return [(key.replace("_", " "), value.replace("_", " ")) for key, value in text.items()]
 
 
 def _sections(metrics: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> list[Section]:
@@ -64,7 +62,7 @@ def _sections(metrics: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> l
         outcome_section(metrics),
         loads_section(metrics, arrays),
         hours_section(metrics, arrays),
-        candidates_section(metrics, arrays),
+        candidates_section(metrics),
         activity_section(metrics, arrays),
         ranking_section(metrics),
         cost_section(metrics),

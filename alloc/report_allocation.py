@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from .plots import plain_name
-from .plots_allocation import hour_plot, item_fill_plot, price_plot, user_load_plot, value_plot
+from .plots_allocation import hour_plot, item_fill_plot, price_plot, score_plot, user_load_plot, value_plot
 from .report_parts import Section, Table, absent, plot_section, present
 from .report_words import (
     all_pairs_bound,
@@ -136,11 +136,12 @@ def _outcome_row(name: str, entry: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def loads_section(metrics: Metrics, arrays: Arrays) -> Section:
-    """Histograms of the users' loads, the items' fill and the users' prices."""
+    """Histograms of the users' loads, the items' fill, the users' prices and the matches' scores."""
     plots = {
         "the load of the users": user_load_plot(arrays),
         "the fill of the items": item_fill_plot(arrays),
         "prices above 0": price_plot(arrays),
+        "scores of the matches": score_plot(arrays),
     }
     return plot_section(metrics, ("loads", "Who got how much"), plots, ("price", "load", "fill"))
 

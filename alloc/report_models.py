@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from .plots import plain_name
-from .plots_candidates import retrieval_plot, round_gap_plot, round_value_plot, score_plot
+from .plots_candidates import retrieval_plot, round_gap_plot, round_value_plot
 from .plots_models import FIGURES, calibration_plot, p_active_plot, ranking_plot, seconds_plot
 from .report_parts import Section, Table, absent, plot_section, present
 from .report_words import amount, figure_text, is_number, seconds_by_stage, section, words
@@ -24,14 +24,13 @@ _ROUNDS = {
 }
 
 
-def candidates_section(metrics: Metrics, arrays: Arrays) -> Section:
-    """The rounds at current prices, the shares of the retrievals, the scores."""
+def candidates_section(metrics: Metrics) -> Section:
+    """The rounds at current prices and the shares of the retrievals."""
     rounds = section(metrics, "candidates").get("rounds") or []
     plots = {
         "the value by price round": round_value_plot(rounds),
         "the gap over all pairs by price round": round_gap_plot(rounds),
         "the shares of the retrievals": retrieval_plot(section(section(metrics, "retrieval"), "share")),
-        "scores": score_plot(arrays),
     }
     counts = ("round", "edges")
     rows = tuple(tuple((words if key in counts else amount)(entry.get(key)) for key in _ROUNDS) for entry in rounds)

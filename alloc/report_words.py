@@ -16,17 +16,21 @@ def is_number(value: object) -> TypeGuard[float]:
 
 
 def words(value: object) -> str:
-    """A number with thousands separators, a dash for one that is missing, other things as they are."""
+    """A number with thousands separators, a dash for one that is missing, lists joined, other things as they are."""
     if isinstance(value, np.generic):
         value = value.item()
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list | tuple):
+        return ", ".join(words(entry) for entry in value) or "none"
     return format_number(None if isinstance(value, float) and not math.isfinite(value) else value)
 
 
 def amount(value: object) -> str:
-    """A sum of scores or a time: two decimals from 10 up, else four, so that columns align; a dash if missing."""
+    """A sum of scores or a time: two decimals from 1,000 up, else four; a dash if it is missing."""
     if not is_number(value):
         return "-"
-    return f"{value:,.2f}" if abs(value) >= 10 else f"{value:.4f}"
+    return f"{value:,.2f}" if abs(value) >= 1000 else f"{value:.4f}"
 
 
 def figure_text(section: Mapping[str, Any], key: str) -> str:
@@ -36,11 +40,11 @@ def figure_text(section: Mapping[str, Any], key: str) -> str:
 
 
 def percent_up(share: float) -> str:
-    """A share as a percentage of two significant digits, rounded up, so that "at most" it stays true."""
+    """A share as a percentage of three significant digits, rounded up, so that "at most" it stays true."""
     percent = 100 * share
     if not percent > 0:
         return "0 %"
-    decimals = max(0, 1 - math.floor(math.log10(percent)))
+    decimals = max(0, 2 - math.floor(math.log10(percent)))
     scaled = math.ceil(percent * 10**decimals * (1 - 1e-9)) / 10**decimals
     text = f"{scaled:.{decimals}f}"
     return f"{text.rstrip('0').rstrip('.') if '.' in text else text} %"
