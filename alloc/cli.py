@@ -115,7 +115,7 @@ def nightly(
 @app.command()
 def evaluate(
     *,
-    days: Annotated[str, typer.Option("--days", help="Days to evaluate, such as 8,9,10.")],
+    days: Annotated[str, typer.Option("--days", help="Days to evaluate, such as 8,9,10 or 30-132.")],
     config: ConfigOption = "nightly",
     data: DataOption = None,
     out: OutOption = None,
@@ -188,10 +188,13 @@ def _overrides(data: Path | None, out: Path | None, overrides: list[str] | None,
 
 
 def _days(text: str) -> tuple[int, ...]:
-    """The days in "8,9,10". Raises InputError."""
+    """The days in "8,9,10" or "30-132". Raises InputError."""
     from .errors import InputError
 
-    parts = [part.strip() for part in text.split(",")]
-    if not all(part.isdecimal() for part in parts):
-        raise InputError(f"--days is {text!r}, expected day numbers with commas between them, such as 8,9,10")
-    return tuple(int(part) for part in parts)
+    days: list[int] = []
+    for part in text.split(","):
+        first, dash, last = part.strip().partition("-")
+        if not first.isdecimal() or (dash and not last.isdecimal()) or (dash and int(last) < int(first)):
+            raise InputError(f"--days is {text!r}, expected day numbers such as 8,9,10 or a range such as 30-132")
+        days += range(int(first), int(last or first) + 1)
+    return tuple(dict.fromkeys(days))

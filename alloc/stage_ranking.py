@@ -7,7 +7,7 @@ import torch
 
 from ..models.heads import ALWAYS, Head, HeadRates, fit_heads, head_rates, interaction_rate
 from ..models.history import user_history
-from ..models.item_rate import RateRows, outcomes, predict_item_rate, rate_features, train_item_rate
+from ..models.item_rate import RateRows, damped, outcomes, predict_item_rate, rate_features, train_item_rate
 from ..models.log import Log
 from ..models.options import ActivityOptions, ScoreOptions
 from ..models.pair_scores import DEFAULT_BETA, EXPLICIT
@@ -29,7 +29,7 @@ def run(context: StageContext) -> None:
     folder = context.input("retrieval")
     users, items = load_array(folder / "users.npy"), load_array(folder / "items.npy")
     past, heads = view.past, view.tables.heads
-    share = item_shares(context, view, past)
+    share = damped(item_shares(context, view, past), context.config.score.rate_exponent)
     rates = head_rates(past, heads, view.group)
     fitted = _fit(context, view, past, heads)
     p_active = load_array(context.input("activity") / "p_active.npy")[users]

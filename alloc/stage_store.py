@@ -70,11 +70,11 @@ def stage_key(stage: Stage, config: Config, inputs: dict[str, FinishedStage], da
 
 @functools.cache
 def code_version() -> str:
-    """SHA-256 over the package's own source files, so that a changed program never continues an old one's work."""
+    """SHA-256 over the package's own sources and templates: a changed program never continues an old one's work."""
     root = Path(__file__).parent.parent
     digest = hashlib.sha256()
     for folder in ("alloc", "models", "solvers"):
-        for path in sorted((root / folder).rglob("*.py")):
+        for path in sorted([*(root / folder).rglob("*.py"), *(root / folder).rglob("*.j2")]):
             digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()
 

@@ -87,6 +87,11 @@ def predict_item_rate(trees: xgboost.Booster, factor: float, features: np.ndarra
     return np.clip(share.astype(np.float64), _SMALLEST, 0.5)
 
 
+def damped(share: np.ndarray, exponent: float) -> np.ndarray:
+    """Shares drawn towards their geometric mean: exponent 1 leaves them, 0 makes all items alike."""
+    return np.exp(exponent * np.log(share) + (1 - exponent) * np.log(share).mean())
+
+
 def _group_mean(
     group: np.ndarray, wanted: np.ndarray, closed: np.ndarray, past: Outcomes, day: int
 ) -> tuple[np.ndarray, np.ndarray]:

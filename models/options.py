@@ -62,6 +62,12 @@ class ScoreOptions(Options):
     theta_exponent: float = Field(
         default=0.0, ge=0, le=1, description="exponent of the user's interaction rate; 1 = v5"
     )
+    rate_exponent: float = Field(
+        default=1.0,
+        ge=0,
+        le=1,
+        description="exponent of an item's expected popularity: 1 = most expected feedback, 0 = all items count alike",
+    )
     theta_smoothing: float = Field(
         default=20.0, gt=0, description="visits' worth of the mean rate added to each user's own"
     )

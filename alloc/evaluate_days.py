@@ -1,0 +1,103 @@
+"""The evaluation protocol over several days: each day's night without its report, and the outcomes pooled."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from .artifacts import load_json, save_json
+from .config import Config
+from .errors import InputError
+from .fingerprint import data_fingerprint
+from .lock import run_lock
+from .progress import Progress
+from .show import format_number, format_table
+from .stage_list import STAGES
+from .stage_store import FinishedStage, run_stages
+
+FOLDER = "evaluation"
+_POOLED = {"hit_rate": "matches", "recall": "items_scored", "precision": "items_scored"}
+_SUMMED = ("came_true", "items_scored", "matches")
+
+
+def evaluate_days(config: Config, days: Sequence[int], progress: Progress) -> str:
+    """Run the stages up to the evaluation for each day and return a table of outcomes by day and pooled.
+
+    Writes `OUT/evaluation/NAME-REGIME.json` with the same figures, whole or not at all. A day with nothing to score is left
+    out and named in the table. Raises InputError when no day has a truth window, and what the stages raise.
+    """
+    out = Path(config.out) / FOLDER
+    results: dict[int, dict[str, Any]] = {}
+    skipped = []
+    with run_lock(out):
+        for day in days:
+            progress.note(f"day {day}")
+            try:
+                results[day] = _one_day(config, day, out, progress)
+            except InputError as error:
+                if len(days) == 1:
+                    raise
+                skipped.append(f"day {day} left out: {error}")
+        if not results:
+            raise InputError(f"none of the days {_shown(days)} could be evaluated; {skipped[0]}")
+        pooled = pool([result["outcome"] for result in results.values()])
+        about = next(iter(results.values()))["data"]
+        path = out / f"{about['name']}-{about['regime']}.json"
+        save_json(path, {"days": results, "pooled": pooled, "skipped": skipped})
+    return "\n".join([days_table(results, pooled), *skipped, f"figures: {path}"])
+
+
+def pool(outcomes: Sequence[Mapping[str, Mapping[str, float]]]) -> dict[str, dict[str, float]]:
+    """Outcomes of several days as one: counts add up, rates are means weighted by the items or matches behind them."""
+    pooled: dict[str, dict[str, float]] = {}
+    for name in outcomes[0]:
+        days = [outcome[name] for outcome in outcomes if name in outcome]
+        pooled[name] = {key: sum(day[key] for day in days) for key in _SUMMED}
+        for key, weight in _POOLED.items():
+            known = [day for day in days if day[weight] and day[key] is not None]
+            mass = sum(day[weight] for day in known)
+            pooled[name][key] = sum(day[key] * day[weight] for day in known) / mass if mass else float("nan")
+    return pooled
+
+
+def days_table(results: Mapping[int, Mapping[str, Any]], pooled: Mapping[str, Mapping[str, float]]) -> str:
+    """Plain text: one line for each day and allocation, then the pooled lines."""
+    rows = [("day", "allocation", "value", "gap %", "hit rate", "recall", "came true", "AUC")]
+    for day, result in results.items():
+        for name, figures in result["outcome"].items():
+            ours = name == "ours"
+            value = result["allocation"]["value"] if ours else result["baselines"][name]["value"]
+            gap = f"{100 * result['allocation']['gap']:.3f}" if ours else ""
+            area = format_number(result["activity"]["auc"]) if ours else ""
+            rows.append((str(day), name, format_number(float(value)), gap, *_figures(figures), area))
+    rows += [("all", name, "", "", *_figures(figures), "") for name, figures in pooled.items()]
+    return format_table(rows)
+
+
+def _figures(figures: Mapping[str, float]) -> tuple[str, ...]:
+    return tuple(format_number(figures[key]) for key in ("hit_rate", "recall", "came_true"))
+
+
+def _one_day(config: Config, day: int, out: Path, progress: Progress) -> dict[str, Any]:
+    night = config.model_copy(update={"data": config.data.model_copy(update={"day": day})})
+    finished = run_stages(STAGES[:-1], night, out / "work", progress, data_fingerprint(night))
+    about = load_json(finished["tables"].folder / "night.json")
+    if not about["has_truth"]:
+        raise InputError(f"day {day} has no truth window in the data, which is needed to evaluate it")
+    return _result(finished, about)
+
+
+def _result(finished: Mapping[str, FinishedStage], about: Mapping[str, Any]) -> dict[str, Any]:
+    evaluation = load_json(finished["evaluation"].folder / "evaluation.json")
+    return {
+        "data": {key: about[key] for key in ("name", "day", "regime")},
+        "allocation": load_json(finished["allocation"].folder / "allocation.json"),
+        "activity": load_json(finished["activity"].folder / "activity.json"),
+        "ranking_auc": evaluation["ranking_auc"],
+        "baselines": evaluation["baselines"],
+        "outcome": evaluation["outcome"],
+        "seconds": {name: stage.seconds for name, stage in finished.items()},
+    }
+
+
+def _shown(days: Sequence[int]) -> str:
+    return ", ".join(map(str, days))
