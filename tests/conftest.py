@@ -2,14 +2,19 @@
 
 import importlib.util
 import os
+import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
+
+# As the command line does: threads that wait must not hold the cores. Read once, when the first OpenMP loads.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 TOY_NIGHT = Path(__file__).with_name("toy_night.py")
 
@@ -82,3 +87,76 @@ def _check_latest(out: Path, published: bool) -> None:
 
     if published or (out / "latest").is_symlink():
         verify_run((out / "latest").resolve())
+
+
+SMALL_WORLD = (
+    "data.world.users=800",
+    "data.world.creators=80",
+    "data.world.items_per_day=15",
+    "data.world.days=14",
+    "data.world.content_dim=8",
+    "data.world.topics=10",
+)
+SMALL_NIGHT = (
+    "seed=3",
+    "towers.epochs=1",
+    "towers.dim=16",
+    "activity.trees=20",
+    "allocation.demand=30",
+    "allocation.capacity=4",
+    "retrieval.two_tower=30",
+    "retrieval.i2i2u=30",
+    "retrieval.sequential=40",
+    "retrieval.price_candidates=50",
+)
+
+
+@pytest.fixture(scope="session")
+def small_night() -> tuple[str, ...]:
+    """Settings of a night that takes a few seconds, on the built-in world of `SMALL_WORLD`."""
+    return (*SMALL_WORLD, *SMALL_NIGHT)
+
+
+@pytest.fixture(scope="session")
+def night() -> Callable[..., Any]:
+    """Run a small night here: `night(out, *overrides, data=FOLDER)`; without `data`, on the small built-in world.
+
+    An `out` used before gives its finished stages to the next night, as far as the settings agree.
+    """
+    from dualrec.alloc.config import load_config
+    from dualrec.alloc.night import run_night
+
+    def run(out: Path, *overrides: str, data: Path | None = None) -> Any:
+        source = SMALL_WORLD if data is None else ("data.reader=generic", f'data.path="{data}"')
+        return run_night(load_config("nightly", [*source, *SMALL_NIGHT, *overrides, f'out="{out}"']))
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def small_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The small world as files of the generic schema; not to be changed, see `edited_data`."""
+    from dualrec.alloc.config import load_config
+    from dualrec.alloc.generic_writer import write_tables
+    from dualrec.alloc.world import make_world
+
+    config = load_config("nightly", [*SMALL_WORLD, *SMALL_NIGHT])
+    folder = tmp_path_factory.mktemp("small") / "data"
+    write_tables(make_world(config.data.world, config.seed), folder)
+    return folder
+
+
+@pytest.fixture
+def edited_data(small_data: Path, tmp_path: Path) -> Callable[..., Path]:
+    """A copy of the small world's files, changed: `edited_data(items=change)` with `change(table) -> table`."""
+    import pyarrow.parquet as pq
+
+    def edit(**changes: Callable[[Any], Any]) -> Path:
+        folder = tmp_path / "data"
+        shutil.copytree(small_data, folder, dirs_exist_ok=True)
+        for name, change in changes.items():
+            path = folder / f"{name}.parquet"
+            pq.write_table(change(pq.read_table(path)), path)
+        return folder
+
+    return edit
