@@ -10,10 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .calibration import sigmoid
 from .log import Log
+from .logistic import fit_logistic, sigmoid
 
-_STEPS = 50
 _RIDGE = 1.0
 _USER_SMOOTHING = 20.0
 _ITEM_SMOOTHING = 50.0
@@ -76,25 +75,16 @@ def interaction_rate(log: Log, explicit: tuple[str, ...], smoothing: float) -> n
 
 
 def fit_head(kind: str, happened: np.ndarray, lift: np.ndarray, user: np.ndarray, item: np.ndarray) -> Head:
-    """Logistic regression by Newton's method, pulled towards weights (0, 0, 1, 1); ``happened`` bool[n], the rest float[n].
+    """Logistic regression, ``happened`` bool[n] on float[n] columns, pulled towards the observed share and weights 0, 1, 1.
 
-    Without both outcomes the head keeps the pull's weights and the observed share.
+    Where a kind never happened the head stays near these; without rows it is these, with a share of one half.
     """
     share = float(np.clip(happened.mean() if len(happened) else 0.5, 1e-6, 1 - 1e-6))
     if len(happened) and share > ALWAYS:
         return Head(kind, 0.0, 0.0, 0.0, 0.0, always=True)
     prior = np.array([np.log(share / (1 - share)), 0.0, 1.0, 1.0])
     x = np.stack([np.ones(len(lift)), lift, user, item], 1).astype(np.float64)
-    weights = prior.copy()
-    for _ in range(_STEPS):
-        p = sigmoid(x @ weights)
-        gradient = x.T @ (p - happened) + _RIDGE * (weights - prior)
-        hessian = (x * (p * (1 - p))[:, None]).T @ x + _RIDGE * np.eye(4)
-        step = np.linalg.solve(hessian, gradient)
-        weights = weights - step
-        if np.abs(step).max() < 1e-9:
-            break
-    offset, of_lift, of_user, of_item = (float(value) for value in weights)
+    offset, of_lift, of_user, of_item = map(float, fit_logistic(x, happened, prior, _RIDGE))
     return Head(kind, offset, of_lift, of_user, of_item)
 
 
