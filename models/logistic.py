@@ -5,6 +5,7 @@ import numpy as np
 _STEPS = 50
 _HALVINGS = 30
 _SMALL_STEP = 1e-10
+_ROUNDING = 1e-12
 
 
 def sigmoid(value: np.ndarray) -> np.ndarray:
@@ -33,7 +34,7 @@ def fit_logistic(
         hessian = (x * (times * p * (1 - p))[:, None]).T @ x + ridge * np.eye(len(prior))
         step = np.linalg.solve(hessian, gradient)
         for _ in range(_HALVINGS):
-            if loss(fitted - step) <= lowest or np.abs(step).max() < _SMALL_STEP:
+            if loss(fitted - step) <= lowest * (1 + _ROUNDING) or np.abs(step).max() < _SMALL_STEP:
                 break
             step = step / 2
         fitted = fitted - step
