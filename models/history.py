@@ -14,9 +14,9 @@ HALF_LIVES = (1.5, 6.0)
 class History:
     """Both sides' histories at the end of a day.
 
-    ``weights``: for each half-life a float32 CSR matrix [users, tokens], rows scaled so that the logarithm of the
-    decayed count is shared out over the tokens. ``totals``: float32[users, half-lives], log(1 + decayed count).
-    ``content``: float32[users, d], decayed mean of the content of the items interacted with.
+    ``weights``: for each half-life a float32 CSR matrix [users, tokens], log(1 + decayed count of the token) as a part of
+    log(1 + decayed count of all). ``totals``: float32[users, half-lives], log(1 + decayed count of all). ``content``:
+    float32[users, d], decayed mean of the content of the items interacted with.
     """
 
     weights: tuple[sparse.csr_matrix, ...]
@@ -32,8 +32,8 @@ def user_history(log: Log, day: int) -> History:
     for life in HALF_LIVES:
         counts = _counts(user, log.token[item], 0.5 ** (age / life), (log.users, log.tokens))
         total = np.asarray(counts.sum(1)).ravel()
-        share = np.repeat(np.log1p(total), np.diff(counts.indptr))
-        counts.data = (np.log1p(counts.data) / np.maximum(share, 1e-9)).astype(np.float32)
+        whole = np.repeat(np.log1p(total), np.diff(counts.indptr))
+        counts.data = (np.log1p(counts.data) / np.maximum(whole, 1e-9)).astype(np.float32)
         weights.append(counts)
         totals.append(np.log1p(total).astype(np.float32))
     return History(tuple(weights), np.stack(totals, 1), _mean_content(log, day))

@@ -11,11 +11,11 @@ POSITIVE_EXCLUDES = ("skip",)
 class Log:
     """Interactions sorted by time, and the items' own columns.
 
-    ``user``, ``item``: int32[n] rows below ``users`` and ``items``. ``day``: float64[n], local days since day 0, ascending.
-    ``kinds``: feedback kind -> bool[n]. ``context``: name -> int32[n], -1 unknown. ``upload``: float64[items], local days.
-    ``token``: int32[items], the item's category below ``tokens`` (the item's own row where there are no categories), -1
-    unknown. ``content``: float32[items, d] with d = 0 where the data has none. ``rest_days``: days without work beside
-    Saturdays and Sundays; ``first_weekday``: weekday of day 0, Monday = 0.
+    ``user``, ``item``: int32[n] rows below ``users`` and ``items``. ``day``: float64[n] >= 0, local days since day 0,
+    ascending. ``kinds``: feedback kind -> bool[n]. ``context``: name -> int32[n], -1 unknown. ``upload``: float64[items],
+    local days. ``token``: int32[items], the item's category below ``tokens`` (the item's own row where there are no
+    categories), -1 unknown. ``content``: float32[items, d] with d = 0 where the data has none. ``rest_days``: days without
+    work beside Saturdays and Sundays; ``first_weekday``: weekday of day 0, Monday = 0.
     """
 
     user: np.ndarray
@@ -34,6 +34,11 @@ class Log:
 
     def __len__(self) -> int:
         return len(self.user)
+
+    @property
+    def tokens_are_items(self) -> bool:
+        """Whether the data has no categories, so that each item is a token of its own."""
+        return self.tokens == self.items and np.array_equal(self.token, np.arange(self.items))
 
     def take(self, rows: slice | np.ndarray) -> "Log":
         """The given interactions, in time order, with the same items; a slice copies nothing."""

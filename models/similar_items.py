@@ -1,5 +1,7 @@
 """i2i2u (paper eq. 5): users who interacted with items similar to the new one, by content or by category."""
 
+from itertools import pairwise
+
 import numpy as np
 from scipy import sparse
 
@@ -22,55 +24,46 @@ def similar_item_users(log: Log, day: int, inputs: ItemInputs, count: int) -> tu
     users_of = sparse.csr_matrix((weight, (log.item[rows], log.user[rows])), shape=(log.items, log.users))
     users_of.sum_duplicates()
     if log.content.shape[1]:
-        return _best(_by_content(log, inputs, users_of) @ users_of, count), "content"
-    by_category = log.tokens != log.items
-    similar = _by_category(log, inputs) if by_category else _by_users(inputs)
-    return _best(similar @ users_of, count), "category" if by_category else "users"
+        return _best_users(_by_content(log, inputs, users_of), users_of, count), "content"
+    if log.tokens_are_items:
+        return _best_users(inputs.audience.astype(np.float64), users_of, count), "users"
+    found = _best_users(_members(log), users_of, count)
+    return np.append(found, np.full((1, count), -1), 0)[inputs.token], "category"
 
 
 def _by_content(log: Log, inputs: ItemInputs, users_of: sparse.csr_matrix) -> sparse.csr_matrix:
+    """float32 CSR [new items, items]: cosine with the nearest items that were interacted with, none below 0."""
     seen = np.flatnonzero(np.diff(users_of.indptr))
-    base, wanted = _unit(log.content[seen]), _unit(inputs.content)
-    most = min(_SIMILAR, len(seen))
+    shape = (len(inputs.rows), log.items)
+    if not len(seen) or not len(inputs.rows):
+        return sparse.csr_matrix(shape, dtype=np.float32)
+    base, wanted, most = _unit(log.content[seen]), _unit(inputs.content), min(_SIMILAR, len(seen))
     places, values = [], []
     for start in range(0, len(wanted), _BLOCK):
         product = wanted[start : start + _BLOCK] @ base.T
-        best = np.argpartition(-product, most - 1, axis=1)[:, :most] if most else np.zeros((len(product), 0), int)
-        best.sort(axis=1)
-        places.append(best)
-        values.append(np.maximum(np.take_along_axis(product, best, 1), 0))
-    if not places:
-        return sparse.csr_matrix((0, log.items))
+        best = np.sort(np.argpartition(-product, most - 1, axis=1)[:, :most], 1)
+        places.append(best.ravel())
+        values.append(np.maximum(np.take_along_axis(product, best, 1), 0).ravel())
     item = np.repeat(np.arange(len(wanted)), most)
-    return sparse.csr_matrix(
-        (np.concatenate(values).ravel(), (item, seen[np.concatenate(places).ravel()])), shape=(len(wanted), log.items)
-    )
+    return sparse.csr_matrix((np.concatenate(values), (item, seen[np.concatenate(places)])), shape=shape)
 
 
-def _by_category(log: Log, inputs: ItemInputs) -> sparse.csr_matrix:
+def _members(log: Log) -> sparse.csr_matrix:
+    """1 where an item (column) is of a category (row)."""
     known = np.flatnonzero(log.token >= 0)
-    member = sparse.csr_matrix((np.ones(len(known)), (log.token[known], known)), shape=(log.tokens, log.items))
-    wanted = np.flatnonzero(inputs.token >= 0)
-    pick = sparse.csr_matrix(
-        (np.ones(len(wanted)), (wanted, inputs.token[wanted])), shape=(len(inputs.rows), log.tokens)
-    )
-    return sparse.csr_matrix(pick @ member)
+    return sparse.csr_matrix((np.ones(len(known)), (log.token[known], known)), shape=(log.tokens, log.items))
 
 
-def _by_users(inputs: ItemInputs) -> sparse.csr_matrix:
-    """Where tokens are items, the audience's mean history is a weight on each item."""
-    return inputs.audience.astype(np.float64)
-
-
-def _best(involved: sparse.csr_matrix, count: int) -> np.ndarray:
-    """The users with the largest weights in each row, ties by user row."""
-    involved = sparse.csr_matrix(involved)
-    out = np.full((involved.shape[0], count), -1, np.int64)
-    for row in range(involved.shape[0]):
-        part = slice(involved.indptr[row], involved.indptr[row + 1])
-        user, weight = involved.indices[part], involved.data[part]
-        order = np.lexsort((user, -weight))[:count]
-        out[row, : len(order)] = user[order]
+def _best_users(similar: sparse.csr_matrix, users_of: sparse.csr_matrix, count: int) -> np.ndarray:
+    """int64[n, count]: the users with the largest sums of weight over each row's similar items, ties by user row."""
+    out = np.full((similar.shape[0], count), -1, np.int64)
+    for start in range(0, len(out), _BLOCK):
+        involved = sparse.csr_matrix(similar[start : start + _BLOCK] @ users_of)
+        for row, (low, high) in enumerate(pairwise(involved.indptr), start):
+            weight = involved.data[low:high]
+            user = involved.indices[low:high][weight > 0]
+            order = np.lexsort((user, -weight[weight > 0]))[:count]
+            out[row, : len(order)] = user[order]
     return out
 
 

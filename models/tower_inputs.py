@@ -15,7 +15,8 @@ _CONTEXT = "last_"
 
 @dataclass(frozen=True, eq=False)
 class UserInputs:
-    """``dense`` float32[users, n]: logarithms of the activity features; ``codes`` int64[users, m] below MAX_CODES."""
+    """Of all users: ``dense`` float32[users, n], logarithms of the activity features, 0 where these are NaN; ``codes``
+    int64[users, m] below MAX_CODES, 0 unknown, larger codes folded onto the others; ``known`` bool[users]: seen before."""
 
     history: History
     dense: np.ndarray
@@ -25,9 +26,10 @@ class UserInputs:
 
 @dataclass(frozen=True, eq=False)
 class ItemInputs:
-    """Of some items: ``token`` int64[n] (-1 unknown), ``content`` float32[n, d], ``dense`` float32[n, m] and ``audience``.
+    """Of the items ``rows`` int64[n]: ``token`` int64[n] (-1 unknown), ``content`` float32[n, d], ``dense`` float32[n, m].
 
-    ``audience`` is the mean history of the users who already touched the item, ``audience_content`` likewise.
+    ``audience`` CSR float32[n, tokens] is the mean history of the users who already touched the item,
+    ``audience_content`` float32[n, d] their mean content, ``touched`` int64[n] how many they are.
     """
 
     rows: np.ndarray
@@ -56,10 +58,16 @@ def user_inputs(log: Log, day: int, history_days: int, features: dict[str, np.nd
 def item_inputs(log: Log, day: int, items: np.ndarray, history: History) -> ItemInputs:
     """Of ``items``, uploaded on ``day``, from a log that ends with it; strict cold when the log hides their users."""
     tokens, content, touched = audience(log, items, history)
-    hour = (log.upload[items] % 1) * 2 * np.pi
-    own_row = log.token[items] == items
-    token = np.where(own_row & (log.tokens == log.items), -1, log.token[items])
-    recent = np.bincount(log.token[log.item], 0.5 ** (day + 1 - log.day), minlength=log.tokens)
-    heat = np.where(token >= 0, np.log1p(recent[token]), 0.0)
-    dense = np.stack([np.sin(hour), np.cos(hour), hour / np.pi - 1, np.log1p(touched), heat / 4], 1)
+    angle = (log.upload[items] % 1) * 2 * np.pi
+    # A new item that is its own token has no weights of its own yet.
+    token = np.full(len(items), -1, np.int64) if log.tokens_are_items else log.token[items].astype(np.int64)
+    heat = np.log1p(_recent(log, day)[token]) / 4
+    dense = np.stack([np.sin(angle), np.cos(angle), angle / np.pi - 1, np.log1p(touched), heat], 1)
     return ItemInputs(items, token, log.content[items], dense.astype(np.float32), tokens, content, touched)
+
+
+def _recent(log: Log, day: int) -> np.ndarray:
+    """float64[tokens + 1]: interactions with each token, weighted by 0.5 ** age in days; 0 for token -1, the last."""
+    token = log.token[log.item]
+    rows = np.flatnonzero(token >= 0)
+    return np.bincount(token[rows], 0.5 ** (day + 1 - log.day[rows]), minlength=log.tokens + 1)

@@ -22,17 +22,17 @@ def nearest_users(
     """int64[items, count] rows of the users with the largest product plus bias, best first, -1 where there are fewer.
 
     ``items`` float32[items, k]. Fixed blocks, each searched on one thread: the result does not depend on ``threads``.
+    ``done`` is called with the number of items of each finished block, by the thread that searched it.
     """
     queries = np.ascontiguousarray(np.concatenate([items, np.ones((len(items), 1))], 1), np.float32)
-    faiss.omp_set_num_threads(1)
 
     def search(start: int) -> np.ndarray:
-        faiss.omp_set_num_threads(1)
+        faiss.omp_set_num_threads(1)  # counts for this thread only
         found: np.ndarray = index.search(queries[start : start + _BLOCK], count)[1]
         done(len(found))
         return found
 
     if not len(queries) or not count:
-        return np.zeros((len(queries), 0), np.int64)
+        return np.zeros((len(queries), count), np.int64)
     with ThreadPoolExecutor(threads) as pool:
         return np.concatenate(list(pool.map(search, range(0, len(queries), _BLOCK))))
