@@ -11,6 +11,7 @@ _HALF_LIVES = (0.5, 1.5, 4.0, 10.0)
 _SESSION_HALF_LIVES = (1.0, 3.0)
 _DAYS_BACK = 7
 EVENING_HOUR = 18
+_OLDEST_DAYS = 5.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,6 +53,7 @@ def activity_features(visits: Visits, day: int, history_days: int) -> tuple[np.n
         **_counts(seen, day),
         **_recency(seen, day),
         **_rhythm(seen, day),
+        **_breadth(seen.log, day),
         **_hours(seen.log),
         **_last_context(seen.log),
     }
@@ -69,9 +71,24 @@ def _counts(visits: Visits, day: int) -> dict[str, np.ndarray]:
         columns[f"count_{back}_days_ago"] = np.bincount(log.user[rows], minlength=users)
     for kind, flags in log.kinds.items():
         columns[f"{kind}s"] = np.bincount(log.user, flags, minlength=users)
-    pairs = np.unique(log.user.astype(np.int64) * log.items + log.item) // max(log.items, 1)
-    columns["distinct_items"] = np.bincount(pairs, minlength=users)
     return columns
+
+
+def _breadth(log: Log, day: int) -> dict[str, np.ndarray]:
+    """Distinct items and tokens, how new the items were; the day's own uploads count for nothing (strict cold)."""
+    rows = np.flatnonzero(log.upload[log.item] < day)
+    user, item = log.user[rows].astype(np.int64), log.item[rows]
+    age = np.clip(log.day[rows] - log.upload[item], 0, _OLDEST_DAYS)
+    total = np.bincount(user, minlength=log.users)
+    return {
+        "distinct_items": _distinct(user, item, log.users, log.items),
+        "distinct_tokens": _distinct(user, log.token[item] + 1, log.users, log.tokens + 1),
+        "mean_item_age": _ratio(np.bincount(user, age, minlength=log.users), total),
+    }
+
+
+def _distinct(user: np.ndarray, thing: np.ndarray, users: int, things: int) -> np.ndarray:
+    return np.bincount(np.unique(user * max(things, 1) + thing) // max(things, 1), minlength=users)
 
 
 def _recency(visits: Visits, day: int) -> dict[str, np.ndarray]:
