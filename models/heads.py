@@ -49,12 +49,13 @@ class Head:
 
 def head_rates(log: Log, heads: tuple[str, ...], group: np.ndarray) -> HeadRates:
     """From all interactions in ``log``; ``group`` int32[items]: creator or category of each item, -1 unknown."""
-    flags = np.stack([log.kinds[kind] for kind in heads], 1).astype(np.float64)
-    overall: np.ndarray = np.clip(flags.mean(0) if len(flags) else np.full(len(heads), 0.5), 1e-6, 1 - 1e-6)
+    flags = [log.kinds[kind] for kind in heads]
+    shares = np.array([kind.mean() if len(log) else 0.5 for kind in flags])
+    overall: np.ndarray = np.clip(shares, 1e-6, 1 - 1e-6)
     of_item = group[log.item]
-    size = int(group.max(initial=-1)) + 1
     known = of_item >= 0
-    by_group = _log_odds(of_item[known], flags[known], size, overall, _ITEM_SMOOTHING)
+    size = int(group.max(initial=-1)) + 1
+    by_group = _log_odds(of_item[known], [kind[known] for kind in flags], size, overall, _ITEM_SMOOTHING)
     by_group = np.concatenate([by_group, np.zeros((1, len(heads)), np.float32)])
     return HeadRates(_log_odds(log.user, flags, log.users, overall, _USER_SMOOTHING), by_group[group], overall)
 
@@ -66,7 +67,7 @@ def interaction_rate(log: Log, explicit: tuple[str, ...], smoothing: float) -> n
     """
     if not explicit:
         return np.ones(log.users)
-    given = np.sum([log.kinds[kind] for kind in explicit], 0, dtype=np.float64)
+    given = np.stack([log.kinds[kind] for kind in explicit]).sum(0, dtype=np.float64)
     mean = given.mean() if len(given) else 0.0
     if not mean:
         return np.ones(log.users)
@@ -103,10 +104,10 @@ def fit_heads(
     return fitted
 
 
-def _log_odds(row: np.ndarray, flags: np.ndarray, size: int, overall: np.ndarray, smoothing: float) -> np.ndarray:
+def _log_odds(row: np.ndarray, flags: list[np.ndarray], size: int, overall: np.ndarray, smoothing: float) -> np.ndarray:
     """float32[size, heads]: log-odds of each row's smoothed rates less the overall log-odds."""
     count = np.bincount(row, minlength=size)[:, None]
-    total = np.stack([np.bincount(row, column, minlength=size) for column in flags.T], 1)
+    total = np.stack([np.bincount(row, kind, minlength=size) for kind in flags], 1)
     rate = (total + smoothing * overall) / (count + smoothing)
     odds = np.log(rate / (1 - rate)) - np.log(overall / (1 - overall))
     return odds.astype(np.float32)
