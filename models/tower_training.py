@@ -13,7 +13,7 @@ from .history import HALF_LIVES
 from .log import Log
 from .options import TowerOptions
 from .tower_inputs import ItemInputs, UserInputs, item_inputs, user_inputs
-from .towers import Towers, TowerShape
+from .towers import Towers, TowerShape, one_thread
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,6 +54,7 @@ def later_positives(
     return pairs // log.users, pairs % log.users
 
 
+@one_thread()
 def train_towers(
     days: list[TrainingDay], options: TowerOptions, seed: int, done: Callable[[float], None] = lambda _: None
 ) -> tuple[Towers, list[float]]:
@@ -61,32 +62,45 @@ def train_towers(
 
     Each positive is set against ``negatives`` active users for the same item (random-user negatives of the paper), with
     the sampling correction log(negatives); at most ``positives_per_item`` of an item in an epoch, lest a few items be all
-    that is learnt. Returns the towers and the mean loss of each epoch. Raises ValueError without positives.
+    that is learnt. Returns the towers and the mean loss of each epoch; ``done`` is called with the share of the work that
+    each step was. Raises ValueError without positives.
     """
-    days = [day for day in days if len(day.item) and len(day.active)]
+    days = [day for day in days if len(day.item)]
     if not days:
         raise ValueError("no user interacted with a new item on the training days; nothing can be learnt")
-    torch.manual_seed(seed)
-    towers = Towers(_shape(days[0], options.dim))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        towers = Towers(_shape(days[0], options.dim))
     towers.standardise(np.concatenate([day.users.dense[day.users.known] for day in days]))
     plan = [_epoch_batches(days, options, np.random.default_rng([seed, epoch])) for epoch in range(options.epochs)]
-    steps = sum(len(batches) for batches in plan)
-    optimizer = torch.optim.AdamW(towers.parameters(), lr=options.learning_rate, weight_decay=options.weight_decay)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, options.learning_rate, total_steps=max(steps, 2))
+    step = _optimiser(towers, options, sum(len(batches) for batches in plan), done)
     losses = []
     for epoch, batches in enumerate(plan):
         generator = np.random.default_rng([seed, epoch, 1])
         total = 0.0
         for day, rows in batches:
             loss = _loss(towers, days[day], rows, options.negatives, generator)
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            schedule.step()
+            step(loss)
             total += float(loss.detach()) * len(rows)
-            done(1 / steps)
         losses.append(total / sum(len(rows) for _, rows in batches))
     return towers.eval(), losses
+
+
+def _optimiser(
+    towers: Towers, options: TowerOptions, steps: int, done: Callable[[float], None]
+) -> Callable[[Tensor], None]:
+    """AdamW with a learning rate that rises and falls once in ``steps``; one step a call."""
+    optimizer = torch.optim.AdamW(towers.parameters(), lr=options.learning_rate, weight_decay=options.weight_decay)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, options.learning_rate, total_steps=max(steps, 2))
+
+    def step(loss: Tensor) -> None:
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+        done(1 / steps)
+
+    return step
 
 
 def shape_record(towers: Towers) -> dict[str, int]:

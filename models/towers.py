@@ -4,6 +4,8 @@ The inner product, with the user's bias, is the logarithm of how much likelier t
 to interact with the item: the item's own popularity is left out, for new items have none yet.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,7 +22,7 @@ _BATCH = 16_384
 
 @dataclass(frozen=True)
 class TowerShape:
-    """All that is needed to build the network again."""
+    """All that is needed to build the network again: the widths of its inputs, and half of that of its vectors."""
 
     tokens: int
     content: int
@@ -83,6 +85,18 @@ class Towers(nn.Module):
         return torch.stack(bags).sum(0)
 
 
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Torch on one thread within: sums in one order, whatever the machine. Not for several threads at once."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@one_thread()
 @torch.no_grad()
 def all_users(towers: Towers, inputs: UserInputs, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Vectors float32[n, 2 * dim] and biases float32[n] of the users ``rows``, in fixed batches on one thread."""
@@ -93,9 +107,10 @@ def all_users(towers: Towers, inputs: UserInputs, rows: np.ndarray) -> tuple[np.
     return torch.cat(vectors).numpy(), torch.cat(biases).numpy()
 
 
+@one_thread()
 @torch.no_grad()
 def all_items(towers: Towers, inputs: ItemInputs) -> np.ndarray:
-    """Vectors float32[n, 2 * dim] of all items of ``inputs``."""
+    """Vectors float32[n, 2 * dim] of all items of ``inputs``, on one thread."""
     return towers.items(inputs, np.arange(len(inputs.rows))).numpy()
 
 
