@@ -151,6 +151,21 @@ def test_everybody_matched_was_known_and_nobody_is_the_author(
     assert (frame["item"].map(creator) != frame["user"]).all()
 
 
+def test_an_author_is_never_matched_with_the_own_item(
+    night: Night, cold: NightResult, edited_data: Edit, tmp_path: Path
+) -> None:
+    """Each new item's best user becomes its creator."""
+    best = matches_of(cold).query("rank == 1").set_index("item")["user"]
+
+    def give(table: pa.Table) -> pa.Table:
+        creators = table["creator_id"].to_pylist()
+        creators = [best.get(item, old) for item, old in zip(table["item_id"].to_pylist(), creators, strict=True)]
+        return table.set_column(table.column_names.index("creator_id"), "creator_id", pa.array(creators, pa.int64()))
+
+    frame = matches_of(night(tmp_path / "out", data=edited_data(items=give)))
+    assert (frame["item"].map(best) != frame["user"]).all()
+
+
 def test_warm_matches_nobody_who_has_seen_the_item(warm: NightResult, tables: Tables) -> None:
     day = warm.metrics["data"]["day"]
     new = set(tables.items.ids[tables.new_items(day)])
