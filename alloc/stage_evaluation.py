@@ -17,7 +17,7 @@ _AUC_PAIRS = 100_000
 
 
 def run(context: StageContext) -> None:
-    """Write `evaluation.json`: values of the baselines on our scores, outcomes, ranking AUC; and first come's matches."""
+    """Write `evaluation.json`: values of the baselines on our scores, outcomes, ranking AUC."""
     view = load_view(context.input("tables"))
     options, retrieval = context.config.evaluate, context.input("retrieval")
     scorer = load_scorer(view, retrieval, context.input("ranking"))
@@ -70,7 +70,7 @@ def all_matches(context: StageContext, view: NightView, scorer: PairScorer) -> t
 def _values(context: StageContext, matches: dict[str, Matches], source: RowSource) -> dict[str, float]:
     """What each baseline's matches are worth by our scores; one pass over all pairs for those not scored yet."""
     stored = load_json(context.input("candidates") / "candidates.json")
-    values = {"first_come": float(stored["first_come_value"])} if "first_come" in matches else {}
+    values = {"first_come": float(stored["first_come_value"])}
     others = [name for name in matches if name not in values]
     if not others:
         return values

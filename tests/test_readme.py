@@ -1,0 +1,41 @@
+"""The README's example runs and prints what the README says; the commands, settings and files that it names exist."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+
+
+def test_the_example_has_at_most_15_lines_and_prints_what_stands_below_it(tmp_path: Path) -> None:
+    example, expected = blocks("python")[0], blocks("text")[0]
+    assert len([line for line in example.splitlines() if line.strip()]) <= 15
+    run = subprocess.run([sys.executable, "-c", example], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert run.stdout == expected
+
+
+@pytest.mark.parametrize("target", sorted(set(re.findall(r"(?:^|`)make ([a-z-]+)", README, re.MULTILINE))))
+def test_every_make_target_that_is_named_exists(target: str) -> None:
+    assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), re.MULTILINE)
+
+
+@pytest.mark.parametrize("path", sorted(set(re.findall(r"\]\((?!http)([^)#]+)\)", README))))
+def test_every_file_that_is_linked_exists(path: str) -> None:
+    assert (ROOT / path).exists()
+
+
+def test_every_setting_that_is_named_is_a_setting() -> None:
+    from dualrec.alloc.config import load_config
+
+    named = set(re.findall(r"\b([a-z_]+(?:\.[a-z_]+)+=[^\s`\")\]]+)", README))
+    assert named
+    for setting in named:
+        load_config("nightly", [setting])
