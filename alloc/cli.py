@@ -3,6 +3,7 @@
 Exit codes: 0 done; 1 a fault of the program; 2 bad input or a disk that cannot be used; 130 interrupted.
 """
 
+import errno
 import json
 import os
 import sys
@@ -21,6 +22,8 @@ Overrides = Annotated[
 
 # Exported by typer only through this subclass: the error of a command line that cannot be read.
 _UsageError = typer.BadParameter.__bases__[0]
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 app = typer.Typer(
     name="dualrec",
@@ -63,7 +66,8 @@ def _explain(error: Exception) -> tuple[int, str]:
         return 2, f"{_one_line(_usage_message(error))}; see dualrec --help"
     if isinstance(error, OSError):
         place = f": {error.filename}" if error.filename else ""
-        return 2, _one_line(f"{error.strerror or error}{place}")
+        cure = "; free some space and run the same command again" if error.errno in _FULL else ""
+        return 2, _one_line(f"{error.strerror or error}{place}{cure}")
     # By name: loading the packages that define them, only to compare, could itself fail.
     if {kind.__name__ for kind in type(error).__mro__} & {"InputError", "ProblemError"}:
         return 2, _one_line(str(error))

@@ -47,7 +47,11 @@ class AllocationOptions(Options):
         default=None, description="column of the users table that holds each one's capacity"
     )
     gap: float = Field(default=1e-3, ge=0, lt=1, description="largest certified relative gap to stop at")
-    time_limit: float | None = Field(default=None, gt=0, description="seconds; the best answer so far is returned")
+    time_limit: float | None = Field(
+        default=None,
+        gt=0,
+        description="seconds of the candidate search, and of the last solve; the best answer so far counts",
+    )
 
 
 class EvaluateOptions(Options):

@@ -1,12 +1,12 @@
 """Parquet files: read with page checksums verified, written with checksums and whole or not at all."""
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from .artifacts import atomic_write
 from .errors import InputError
 
 
@@ -47,18 +47,11 @@ def read_schema(path: Path) -> pa.Schema:
 def write_parquet(path: Path, columns: Mapping[str, object], metadata: Mapping[str, str] | None = None) -> None:
     """Write columns (arrays of one length) as ``path``, compressed with zstd, with page checksums.
 
-    The file is written beside its place and renamed, so a reader sees the old file or the whole new one.
+    The file is written beside its place and renamed, so a reader sees the old file or the whole new one. Raises OSError.
     """
     table = pa.table(dict(columns)).replace_schema_metadata(dict(metadata) if metadata else None)
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        with partial.open("wb") as file:
-            pq.write_table(table, file, compression="zstd", write_page_checksum=True)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with atomic_write(path) as file:
+        pq.write_table(table, file, compression="zstd", write_page_checksum=True)
 
 
 def parquet_files(path: Path) -> list[Path]:

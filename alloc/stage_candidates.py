@@ -57,6 +57,7 @@ def _options(context: StageContext) -> PriceRounds:
         price_candidates=max(asked.price_candidates, 1),
         rounds=asked.price_rounds,
         gap=context.config.allocation.gap,
+        time_limit=context.config.allocation.time_limit,
     )
 
 

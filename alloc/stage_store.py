@@ -111,12 +111,21 @@ def _run(stage: Stage, key: str, folder: Path, context: StageContext) -> Finishe
     context.out.mkdir()
     start = time.perf_counter()
     with context.progress.stage(stage.name):
-        stage.function()(context)
+        _fill(stage, context)
         seconds = round(time.perf_counter() - start, 3)
         files = file_records(context.out)
         save_json(context.out / MANIFEST, {"schema": MANIFEST_SCHEMA, "key": key, "seconds": seconds, "files": files})
         rename_folder(context.out, folder)
     return FinishedStage(folder, key, _digest(files), seconds, reused=False)
+
+
+def _fill(stage: Stage, context: StageContext) -> None:
+    """Call the stage's function; an OSError that names no file, as those of some libraries, names the folder."""
+    try:
+        stage.function()(context)
+    except OSError as error:
+        error.filename = error.filename or str(context.out)
+        raise
 
 
 def _context(

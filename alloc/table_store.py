@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from .artifacts import save_array, write_text
 from .errors import InputError
 from .tables import Interactions, Tables
 from .vocabulary import Vocabulary
@@ -19,7 +20,7 @@ def save_tables(tables: Tables, folder: Path) -> None:
     """Write ``tables`` into ``folder`` (made if missing). The same tables give the same bytes."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, values in _arrays(tables).items():
-        np.save(folder / f"{name}.npy", values, allow_pickle=False)
+        save_array(folder / f"{name}.npy", values)
     log = tables.interactions
     about = {
         "version": STORE_VERSION,
@@ -34,7 +35,7 @@ def save_tables(tables: Tables, folder: Path) -> None:
         "present": [name for name in _OPTIONAL if getattr(tables, name) is not None],
         "has_creators": tables.creators is not None,
     }
-    (folder / _FILE).write_text(json.dumps(about, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_text(folder / _FILE, json.dumps(about, indent=1, ensure_ascii=False) + "\n")
 
 
 def load_tables(folder: Path) -> Tables:

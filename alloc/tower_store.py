@@ -5,10 +5,11 @@ from pathlib import Path
 
 import numpy as np
 from safetensors import safe_open
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
 from ..models.tower_training import shape_record
 from ..models.towers import Towers, TowerShape
+from .artifacts import write_bytes
 from .errors import InputError
 
 FILE = "towers.safetensors"
@@ -17,7 +18,7 @@ FILE = "towers.safetensors"
 def save_towers(folder: Path, towers: Towers) -> None:
     """Write the weights and the shape. Raises OSError."""
     weights = {name: np.ascontiguousarray(value.numpy()) for name, value in towers.state_dict().items()}
-    save_file(weights, folder / FILE, {"shape": json.dumps(shape_record(towers))})
+    write_bytes(folder / FILE, save(weights, {"shape": json.dumps(shape_record(towers))}))
 
 
 def load_towers(folder: Path) -> Towers:

@@ -63,7 +63,7 @@ class ScoreOptions(Options):
         default=0.0, ge=0, le=1, description="exponent of the user's interaction rate; 1 = v5"
     )
     rate_exponent: float = Field(
-        default=1.0,
+        default=0.5,
         ge=0,
         le=1,
         description="exponent of an item's expected popularity: 1 = most expected feedback, 0 = all items count alike",

@@ -40,6 +40,7 @@ class PriceRounds:
     gap               stop once (bound over all pairs - value) / bound is at most this
     solver            name or options, as for `solve`
     max_candidates    most candidates of an item; beyond, those of least score - price go, matches never
+    time_limit        seconds after which no round is begun and the solve in hand stops; the best answer so far counts
     """
 
     first_candidates: int = 300
@@ -48,11 +49,14 @@ class PriceRounds:
     gap: float = 1e-3
     solver: str | Solver = "auction"
     max_candidates: int = 3000
+    time_limit: float | None = None
 
     def __post_init__(self) -> None:
         counts = (self.first_candidates, self.price_candidates, self.max_candidates)
         if min(counts) < 1 or self.rounds < 0 or not 0 <= self.gap <= 1:
             raise ProblemError(f"{self}: expected counts of at least 1, rounds of at least 0 and a gap from 0 to 1")
+        if self.time_limit is not None and not self.time_limit > 0:
+            raise ProblemError(f"time_limit is {self.time_limit}, expected seconds > 0 or None")
 
 
 def search_candidates(
@@ -134,7 +138,8 @@ class _Search:
             merged = self.lists.merged(self.new)
             self.lists = _cut(merged, start_prices, self.item, self.user, self.options.max_candidates)
         problem, edges = self._problem(self.lists), self.lists.edges
-        self.last = solve(problem, self.options.solver, gap=self._solve_gap(number), start_prices=start_prices)
+        gap, time_left = self._solve_gap(number), self._time_left
+        self.last = solve(problem, self.options.solver, gap=gap, time_limit=time_left, start_prices=start_prices)
         self._keep_answer()
         self.new = self._ask(self.last.user_prices, progress)
         self._bound()
@@ -205,9 +210,17 @@ class _Search:
             self.bound, self.prices = bound, prices
 
     @property
+    def _time_left(self) -> float | None:
+        """Seconds left of the limit; a solve gets at least a moment to give an answer."""
+        if self.options.time_limit is None:
+            return None
+        return max(self.options.time_limit - (time.perf_counter() - self.start), 1e-3)
+
+    @property
     def done(self) -> bool:
-        """Whether the gap over all pairs is reached or the last solve was interrupted."""
-        return self.rounds[-1].gap_all_pairs <= self.options.gap or self.last.status is Status.INTERRUPTED
+        """Whether the gap over all pairs is reached, the time is over or the last solve was interrupted."""
+        over = self._time_left is not None and self._time_left <= 1e-3
+        return over or self.rounds[-1].gap_all_pairs <= self.options.gap or self.last.status is Status.INTERRUPTED
 
     def result(self) -> SearchResult:
         """The best matches as edges of the last candidates."""
@@ -230,7 +243,9 @@ class _Search:
             return Status.OPTIMAL
         if gap <= self.options.gap:
             return Status.WITHIN_GAP
-        return Status.INTERRUPTED if self.last.status is Status.INTERRUPTED else Status.STEP_LIMIT
+        if self.last.status is Status.INTERRUPTED:
+            return Status.INTERRUPTED
+        return Status.TIME_LIMIT if self._time_left is not None and self._time_left <= 1e-3 else Status.STEP_LIMIT
 
 
 def _extra_lists(source: CandidateSource, extra: ExtraLists) -> CandidateLists:

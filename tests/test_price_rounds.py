@@ -251,3 +251,17 @@ def test_wrong_options_are_refused(wrong: dict[str, float]) -> None:
 def test_a_short_order_is_refused() -> None:
     with pytest.raises(ProblemError, match="every item once"):
         search_candidates(source_of(np.ones((2, 3))), 1, np.ones(3, int), order=np.array([0]))
+
+
+def test_a_time_limit_ends_the_search_with_the_best_answer_so_far() -> None:
+    source = Dense(items=60, users=800).make(3)
+    options = PriceRounds(rounds=20, gap=0.0, time_limit=1e-3)
+    result = search_candidates(source, 20, np.full(800, 3), options)
+    assert len(result.rounds) == 1
+    assert result.allocation.status is Status.TIME_LIMIT
+    assert result.first_come.value <= result.allocation.value <= result.bound_all_pairs
+
+
+def test_a_time_limit_that_is_no_time_is_refused() -> None:
+    with pytest.raises(ProblemError, match="time_limit"):
+        PriceRounds(time_limit=0)
