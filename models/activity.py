@@ -11,6 +11,7 @@ import xgboost
 
 from .activity_features import Visits, activity_features
 from .calibration import Platt, fit_platt
+from .logistic import sigmoid
 from .options import ActivityOptions
 
 # A training day counts more when it is of the same sort (work or rest) as the day that is predicted, and when recent.
@@ -19,12 +20,14 @@ _DAILY_WEIGHT = 0.8
 # Gradients on this grid sum exactly in float64, so that the trees do not depend on the number of threads.
 _GRADIENT_GRID = 2.0**-18
 _HELD_OUT = 5
+_COLUMNS = ("features", "visited", "weight", "held_out")
 _MODEL, _SCALING = "activity.json", "activity_scaling.json"
 
 
 @dataclass(frozen=True, eq=False)
 class TrainingRows:
-    """Features, targets and weights of known users on past days; every fifth user is held out for calibration."""
+    """Known users on past days: ``features`` float32[n, features] with their ``names``, ``visited`` bool[n] on the day
+    after, ``weight`` float64[n], and ``held_out`` bool[n]: every fifth user is kept for the calibration."""
 
     features: np.ndarray
     visited: np.ndarray
@@ -48,16 +51,24 @@ class ActivityModel:
 
     def save(self, folder: Path) -> None:
         """Write the trees and the scaling as JSON (XGBoost's binary loader crashes on damaged files)."""
-        self.trees.save_model(folder / _MODEL)
+        # Not save_model: on a full disk it raises XGBoost's own error, which names neither the disk nor the file.
+        (folder / _MODEL).write_bytes(self.trees.save_raw("json"))
         about = {"slope": self.scaling.slope, "offset": self.scaling.offset, "features": self.names}
         (folder / _SCALING).write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
 
     @classmethod
     def load(cls, folder: Path) -> "ActivityModel":
-        """Read what ``save`` wrote; runs no code from the files. Raises OSError, ValueError, xgboost's error."""
+        """Read what ``save`` wrote; runs no code from the files. Raises OSError, or ValueError when they are damaged."""
         about = json.loads((folder / _SCALING).read_text(encoding="utf-8"))
         trees = xgboost.Booster(model_file=folder / _MODEL)
-        return cls(trees, Platt(about["slope"], about["offset"]), about["features"])
+        try:
+            scaling = Platt(float(about["slope"]), float(about["offset"]))
+            names = [str(name) for name in about["features"]]
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"{folder / _SCALING} is not the scaling of an activity model: {error!r}") from None
+        if trees.num_features() != len(names):
+            raise ValueError(f"{folder / _MODEL} has {trees.num_features()} features, expected {len(names)}")
+        return cls(trees, scaling, names)
 
 
 def training_rows(
@@ -68,18 +79,19 @@ def training_rows(
     At most ``max_rows`` in all, the same share of each day, chosen from ``seed``. ``done`` is called after each day.
     Raises ValueError when there is no earlier day to learn from.
     """
-    first = math.floor(visits.log.day[0])
+    first = math.floor(visits.log.day[0]) if len(visits.log) else day
     days = range(max(first, day - options.train_days), day)
     if not days:
-        raise ValueError(f"day {day} is the first day of the data; the activity model needs at least one day before it")
+        raise ValueError(
+            f"there is no interaction before day {day}; the activity model needs at least one day to learn from"
+        )
+    share = options.max_rows / sum(visits.log.between(0, past).known().sum() for past in days)
     parts = []
-    share = options.max_rows / max(sum(_known_until(visits, past).sum() for past in days), 1)
     for past in days:
         parts.append(_day_rows(visits, past, day, options, share, seed))
         done()
-    features, visited, weight, held_out = (np.concatenate(column) for column in zip(*parts, strict=True))
-    _, names = activity_features(visits, days[0], options.history_days)
-    return TrainingRows(features, visited, weight, held_out, names)
+    columns = {name: np.concatenate([getattr(part, name) for part in parts]) for name in _COLUMNS}
+    return TrainingRows(**columns, names=parts[0].names)
 
 
 def train_activity(rows: TrainingRows, options: ActivityOptions, threads: int) -> ActivityModel:
@@ -88,9 +100,11 @@ def train_activity(rows: TrainingRows, options: ActivityOptions, threads: int) -
     The result does not depend on ``threads``. Raises ValueError when nobody, or everybody, came.
     """
     kept = ~rows.held_out
-    rate = float(np.average(rows.visited[kept], weights=rows.weight[kept]))
-    if not 0 < rate < 1:
-        raise ValueError(f"{'nobody' if rate == 0 else 'everybody'} came on the training days; nothing can be learnt")
+    came = rows.visited[kept]
+    if came.all() or not came.any():
+        who = "nobody" if not came.any() else "everybody"
+        raise ValueError(f"{who} of the {len(came)} training rows came on the day after; nothing can be learnt")
+    rate = float(np.average(came, weights=rows.weight[kept]))
     data = xgboost.QuantileDMatrix(rows.features[kept], nthread=threads)
     settings = {
         "max_depth": options.depth,
@@ -101,7 +115,7 @@ def train_activity(rows: TrainingRows, options: ActivityOptions, threads: int) -
         "base_score": math.log(rate / (1 - rate)),
         "disable_default_eval_metric": True,
     }
-    objective = _grid_log_loss(rows.visited[kept], rows.weight[kept])
+    objective = _grid_log_loss(came, rows.weight[kept])
     trees = xgboost.train(settings, data, options.trees, obj=objective)
     held = trees.inplace_predict(rows.features[rows.held_out], predict_type="margin")
     scaling = fit_platt(held, rows.visited[rows.held_out], rows.weight[rows.held_out])
@@ -112,7 +126,7 @@ def _grid_log_loss(
     visited: np.ndarray, weight: np.ndarray
 ) -> Callable[[np.ndarray, xgboost.DMatrix], tuple[np.ndarray, np.ndarray]]:
     def gradients(margin: np.ndarray, _: xgboost.DMatrix) -> tuple[np.ndarray, np.ndarray]:
-        p = 1.0 / (1.0 + np.exp(-margin.astype(np.float64)))
+        p = sigmoid(margin.astype(np.float64))
         return _on_grid(weight * (p - visited)), _on_grid(np.maximum(weight * p * (1 - p), _GRADIENT_GRID))
 
     return gradients
@@ -122,19 +136,18 @@ def _on_grid(values: np.ndarray) -> np.ndarray:
     return (np.round(values / _GRADIENT_GRID) * _GRADIENT_GRID).astype(np.float32)
 
 
-def _known_until(visits: Visits, day: int) -> np.ndarray:
-    return visits.log.between(math.floor(visits.log.day[0]), day).known()
-
-
-def _day_rows(
-    visits: Visits, past: int, day: int, options: ActivityOptions, share: float, seed: int
-) -> tuple[np.ndarray, ...]:
-    known = np.flatnonzero(_known_until(visits, past))
+def _day_rows(visits: Visits, past: int, day: int, options: ActivityOptions, share: float, seed: int) -> TrainingRows:
+    known = np.flatnonzero(visits.log.between(0, past).known())
     if share < 1:
         generator = np.random.default_rng([seed, past])
         known = np.sort(generator.choice(known, max(1, int(share * len(known))), replace=False))
-    features, _ = activity_features(visits, past, options.history_days)
+    features, names = activity_features(visits, past, options.history_days)
     sorts = visits.log.is_rest(np.array([past + 1, day + 1]))
     weight = _DAILY_WEIGHT ** (day - 1 - past) * (_SAME_SORT_WEIGHT if sorts[0] == sorts[1] else 1.0)
-    visited = visits.log.active(past + 1)[known]
-    return features[known], visited, np.full(len(known), weight), known % _HELD_OUT == 0
+    return TrainingRows(
+        features=features[known],
+        visited=visits.log.active(past + 1)[known],
+        weight=np.full(len(known), weight),
+        held_out=known % _HELD_OUT == 0,
+        names=names,
+    )

@@ -27,7 +27,7 @@ class Visits:
 
 
 def mark_sessions(log: Log) -> Visits:
-    """One sort of the log by (user, time); 17 bytes a row beside it."""
+    """One sort of the log by (user, time). The marks take 9 bytes a row, the sort about 40 while it lasts."""
     order = np.lexsort((log.day, log.user))
     user, day = log.user[order], log.day[order]
     first = np.ones(len(order), bool)
@@ -43,7 +43,8 @@ def mark_sessions(log: Log) -> Visits:
 def activity_features(visits: Visits, day: int, history_days: int) -> tuple[np.ndarray, list[str]]:
     """float32[users, features] at the end of local ``day`` from the last ``history_days``, and the features' names.
 
-    Rows of users without any interaction in the window are NaN in the features of time. About 40 passes over the window.
+    Whatever needs an interaction, a session or a gap that the user does not have in the window is NaN, counts are 0 and
+    codes -1. About 40 passes over the window.
     """
     log = visits.log
     start, stop = np.searchsorted(log.day, [day + 1 - history_days, day + 1])
@@ -106,7 +107,7 @@ def _recency(visits: Visits, day: int) -> dict[str, np.ndarray]:
         "tenure": day + 1 - first,
         "sessions": sessions,
         "mean_gap": mean_gap,
-        "recency_in_gaps": recency / np.where(mean_gap > 0, mean_gap, np.nan),
+        "recency_in_gaps": recency / mean_gap,
         "interactions_a_session": _ratio(np.bincount(log.user, minlength=users), sessions),
     }
 
