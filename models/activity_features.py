@@ -1,5 +1,6 @@
 """What the activity model knows of each user at the end of a day: recency, habit, rhythm, kind of visit."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,26 +44,29 @@ def mark_sessions(log: Log) -> Visits:
 def activity_features(visits: Visits, day: int, history_days: int) -> tuple[np.ndarray, list[str]]:
     """float32[users, features] at the end of local ``day`` from the last ``history_days``, and the features' names.
 
-    Whatever needs an interaction, a session or a gap that the user does not have in the window is NaN, counts are 0 and
-    codes -1. About 40 passes over the window.
+    What is counted over the whole window is divided by its days, for at the start of the data it is shorter: with plain
+    counts a model learnt on short windows expects too much of everybody. What needs an interaction, a session or a gap
+    that the user does not have in the window is NaN; codes are -1. About 40 passes over the window.
     """
     log = visits.log
     start, stop = np.searchsorted(log.day, [day + 1 - history_days, day + 1])
     window = slice(int(start), int(stop))
     seen = Visits(log.take(window), visits.starts[window], visits.gap[window])
+    first = math.floor(log.day[0]) if len(log) else day
+    days = np.arange(min(max(first, day + 1 - history_days), day), day + 1)
     columns = {
-        **_counts(seen, day),
-        **_recency(seen, day),
-        **_rhythm(seen, day),
-        **_breadth(seen.log, day),
+        **_counts(seen, days),
+        **_recency(seen, days),
+        **_rhythm(seen.log, days),
+        **_breadth(seen.log, days),
         **_hours(seen.log),
         **_last_context(seen.log),
     }
     return np.stack([column.astype(np.float32) for column in columns.values()], 1), list(columns)
 
 
-def _counts(visits: Visits, day: int) -> dict[str, np.ndarray]:
-    log, users = visits.log, visits.log.users
+def _counts(visits: Visits, days: np.ndarray) -> dict[str, np.ndarray]:
+    log, users, day = visits.log, visits.log.users, days[-1]
     age, session = day + 1 - log.day, visits.starts
     columns = {f"count_half_life_{life}": _decayed(log.user, age, users, life) for life in _HALF_LIVES}
     for life in _SESSION_HALF_LIVES:
@@ -71,19 +75,19 @@ def _counts(visits: Visits, day: int) -> dict[str, np.ndarray]:
         rows = np.floor(log.day) == day - back
         columns[f"count_{back}_days_ago"] = np.bincount(log.user[rows], minlength=users)
     for kind, flags in log.kinds.items():
-        columns[f"{kind}s"] = np.bincount(log.user, flags, minlength=users)
+        columns[f"{kind}s_a_day"] = np.bincount(log.user, flags, minlength=users) / len(days)
     return columns
 
 
-def _breadth(log: Log, day: int) -> dict[str, np.ndarray]:
+def _breadth(log: Log, days: np.ndarray) -> dict[str, np.ndarray]:
     """Distinct items and tokens, how new the items were; the day's own uploads count for nothing (strict cold)."""
-    rows = np.flatnonzero(log.upload[log.item] < day)
+    rows = np.flatnonzero(log.upload[log.item] < days[-1])
     user, item = log.user[rows].astype(np.int64), log.item[rows]
     age = np.clip(log.day[rows] - log.upload[item], 0, _OLDEST_DAYS)
     total = np.bincount(user, minlength=log.users)
     return {
-        "distinct_items": _distinct(user, item, log.users, log.items),
-        "distinct_tokens": _distinct(user, log.token[item] + 1, log.users, log.tokens + 1),
+        "distinct_items_a_day": _distinct(user, item, log.users, log.items) / len(days),
+        "distinct_tokens_a_day": _distinct(user, log.token[item] + 1, log.users, log.tokens + 1) / len(days),
         "mean_item_age": _ratio(np.bincount(user, age, minlength=log.users), total),
     }
 
@@ -92,7 +96,7 @@ def _distinct(user: np.ndarray, thing: np.ndarray, users: int, things: int) -> n
     return np.bincount(np.unique(user * max(things, 1) + thing) // max(things, 1), minlength=users)
 
 
-def _recency(visits: Visits, day: int) -> dict[str, np.ndarray]:
+def _recency(visits: Visits, days: np.ndarray) -> dict[str, np.ndarray]:
     log, users, starts = visits.log, visits.log.users, visits.starts
     last, first = np.full(users, np.nan), np.full(users, np.nan)
     last[log.user] = log.day
@@ -101,33 +105,34 @@ def _recency(visits: Visits, day: int) -> dict[str, np.ndarray]:
     later = starts & (visits.gap > 0)
     gaps = np.bincount(log.user[later], visits.gap[later], minlength=users)
     mean_gap = _ratio(gaps, np.bincount(log.user[later], minlength=users))
-    recency = day + 1 - last
+    recency = days[-1] + 1 - last
     return {
         "recency": recency,
-        "tenure": day + 1 - first,
-        "sessions": sessions,
+        "tenure": days[-1] + 1 - first,
+        "sessions_a_day": sessions / len(days),
         "mean_gap": mean_gap,
         "recency_in_gaps": recency / mean_gap,
         "interactions_a_session": _ratio(np.bincount(log.user, minlength=users), sessions),
     }
 
 
-def _rhythm(visits: Visits, day: int) -> dict[str, np.ndarray]:
-    """Days with a visit, and those of the same sort (work or rest, weekday) as the day that is predicted."""
-    log, users, target = visits.log, visits.log.users, day + 1
+def _rhythm(log: Log, days: np.ndarray) -> dict[str, np.ndarray]:
+    """Shares of days with a visit, all and those of the same sort (work or rest, weekday) as the day that is predicted."""
+    users, target = log.users, days[-1] + 1
     whole = np.floor(log.day).astype(np.int64)
     user, visited = _user_days(log.user, whole)
-    resting = log.is_rest(np.array([target]))[0]
-    same = log.is_rest(visited) == resting
-    weekday = visited % 7 == target % 7
+    resting = log.is_rest(target)
     late_user, _ = _user_days(*_evening(log, whole))
-    days = np.bincount(user, minlength=users)
+
+    def share(of_visited: np.ndarray, of_days: np.ndarray) -> np.ndarray:
+        return _ratio(np.bincount(user[of_visited], minlength=users), of_days.sum())
+
     return {
-        "days": days,
-        "days_same_sort": np.bincount(user[same], minlength=users),
-        "days_other_sort": np.bincount(user[~same], minlength=users),
-        "days_same_weekday": np.bincount(user[weekday], minlength=users),
-        "evenings": np.bincount(late_user, minlength=users),
+        "share_days": np.bincount(user, minlength=users) / len(days),
+        "share_days_same_sort": share(log.is_rest(visited) == resting, log.is_rest(days) == resting),
+        "share_days_other_sort": share(log.is_rest(visited) != resting, log.is_rest(days) != resting),
+        "share_days_same_weekday": share(visited % 7 == target % 7, days % 7 == target % 7),
+        "share_evenings": np.bincount(late_user, minlength=users) / len(days),
         "target_rests": np.full(users, float(resting)),
         "target_weekday": np.full(users, float((target + log.first_weekday) % 7)),
     }
