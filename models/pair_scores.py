@@ -65,7 +65,8 @@ class PairScorer:
         """Scores float32[len(items), users] >= 0, 0 for pairs that may not be matched.
 
         One matrix product, one pass for the interaction and one for each head. Scores keep 16 significant bits, so that
-        the last bits of a matrix product, which differ between machines, do not decide an allocation.
+        the last bits of a matrix product, which differ between machines and numbers of items, seldom decide an allocation:
+        the same items give the same bytes, among other items a score may differ in the last of its 16 bits.
         """
         lift = torch.from_numpy(self.item_vector[items]) @ torch.from_numpy(self.user_vector).T
         lift += torch.from_numpy(self.user_bias)
