@@ -17,7 +17,8 @@ _SMALLEST = 1e-6
 
 @dataclass(frozen=True, eq=False)
 class RateRows:
-    """Features float32[n, m] of new items and the share float64[n] of active users who interacted in the days after."""
+    """Of one day's new items: ``features`` float32[n, m], ``share`` float64[n] of the active users who interacted in the
+    days after, ``age`` float64[n]: how many days before the last such day they were uploaded."""
 
     features: np.ndarray
     share: np.ndarray
@@ -26,14 +27,15 @@ class RateRows:
 
 @dataclass(frozen=True, eq=False)
 class Outcomes:
-    """Of every item: users in the ``target_days`` after its upload day as a share of those active then, in logarithms."""
+    """Of every item: ``log_share`` float64[items], log(1 + 10^4 * share) of the users active in the days after its upload
+    day who interacted with it; ``upload_day`` int64[items]."""
 
     log_share: np.ndarray
     upload_day: np.ndarray
 
 
 def outcomes(log: Log, target_days: int) -> Outcomes:
-    """float64[items] log(1 + 10^4 * share); one sort of the interactions that fall in their item's window."""
+    """Of the ``target_days`` after each upload day, as far as ``log`` goes; one sort of the interactions in them."""
     upload_day = np.floor(log.upload).astype(np.int64)
     whole = np.floor(log.day).astype(np.int64)
     wait = whole - upload_day[log.item]
@@ -68,8 +70,11 @@ def rate_features(
 def train_item_rate(rows: list[RateRows]) -> tuple[xgboost.Booster, float]:
     """Squared error on log shares, which a few very popular items cannot dominate; on one thread.
 
-    Returns the trees and the factor that makes the predicted shares add up to the observed ones.
+    Returns the trees and the factor that makes the predicted shares add up to the observed ones. Raises ValueError
+    without items.
     """
+    if not sum(len(part.share) for part in rows):
+        raise ValueError("no past day has new items whose outcome is known; their popularity cannot be learnt")
     features = np.concatenate([part.features for part in rows])
     share = np.concatenate([part.share for part in rows])
     weight = _DAILY_WEIGHT ** np.concatenate([part.age for part in rows])
@@ -97,7 +102,7 @@ def _group_mean(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Decayed, smoothed mean log share of the closed items of each wanted group, and the weight behind it."""
     rows = np.flatnonzero(closed & (group >= 0))
-    weight = _DAILY_WEIGHT ** np.maximum(day - past.upload_day[rows], 0)
+    weight = _DAILY_WEIGHT ** (day - past.upload_day[rows])
     size = int(group.max(initial=-1)) + 1
     total = np.bincount(group[rows], weight * past.log_share[rows], minlength=size)
     mass = np.bincount(group[rows], weight, minlength=size)
