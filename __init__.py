@@ -1,5 +1,12 @@
 """dualrec: which users for this item? Certified capacitated assignment of new uploads to users.
 
+>>> import dualrec
+>>> item, user, score = ["a", "a", "a", "b", "b"], ["u", "v", "w", "u", "v"], [0.9, 0.8, 0.1, 0.85, 0.2]
+>>> problem = dualrec.Problem.from_edges(item, user, score, demand=2, capacity=1)
+>>> allocation = dualrec.solve(problem, "auction", gap=1e-3)
+>>> allocation.pairs()["user"].tolist(), round(allocation.value, 2), allocation.gap <= 1e-3
+(['v', 'w', 'u'], 1.75, True)
+
 The names below are loaded when first used, so ``import dualrec`` is quick and pulls in no heavy library.
 """
 

@@ -5,12 +5,13 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import yaml
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, field_validator
 
 from ..models.options import ActivityOptions, Options, RetrievalOptions, ScoreOptions, TowerOptions
-from .config_errors import one_line
+from .config_errors import nearest, one_line
 from .config_file import apply_overrides, read_config_file
 from .errors import InputError
+from .interactions import KINDS
 from .world_options import WorldOptions
 
 Reader = Literal["world", "generic", "globo", "deskdrop", "kuairand", "stackexchange"]
@@ -79,6 +80,16 @@ class Config(Options):
     allocation: AllocationOptions = AllocationOptions()
     evaluate: EvaluateOptions = EvaluateOptions()
     out: str = Field(default="out", min_length=1, description="folder of the runs")
+
+    @field_validator("score")
+    @classmethod
+    def _heads_are_kinds(cls, score: ScoreOptions) -> ScoreOptions:
+        for kind in score.beta:
+            if kind not in KINDS:
+                raise ValueError(
+                    f"beta names {kind!r}, which is no feedback kind; the nearest is {nearest(kind, KINDS)!r}"
+                )
+        return score
 
 
 def load_config(name: str | Path = "nightly", overrides: Sequence[str] = ()) -> Config:

@@ -1,5 +1,6 @@
 """One line for a config that does not fit: file, key, what was expected, and the nearest known key."""
 
+import re
 from collections.abc import Iterable, Sequence
 from difflib import SequenceMatcher
 from typing import Any
@@ -15,7 +16,7 @@ def one_line(error: ValidationError, model: type[BaseModel], source: str, overri
     # An unknown key is often the cause of the other problems, so it is told first.
     first = next((detail for detail in details if detail["type"] == _UNKNOWN), details[0])
     path = ".".join(str(part) for part in first["loc"] if part != "[key]")
-    place = _place(path, source, overrides)
+    place = _place(path, source, overrides, str(first["msg"]))
     if first["type"] == _UNKNOWN:
         return f"{place}: {path} is not a setting; the nearest known is {nearest(path, known_paths(model))}"
     if first["type"] == "value_error":  # the project's own words already name the value
@@ -44,11 +45,13 @@ def nearest(word: str, known: Iterable[str]) -> str:
     return max(sorted(known), key=likeness)
 
 
-def _place(path: str, source: str, overrides: Sequence[str]) -> str:
-    """The override that set `path`, or else the file."""
-    for override in overrides:
+def _place(path: str, source: str, overrides: Sequence[str], message: str) -> str:
+    """The last override that set `path`, or else the file; of a section's own message, the override it speaks of."""
+    for override in reversed(overrides):
         key = override.partition("=")[0].strip()
-        if path == key or path.startswith(key + ".") or key.startswith(path + "."):
+        if f"{path}.".startswith(f"{key}."):
+            return f"{override!r} on the command line"
+        if key.startswith(f"{path}.") and re.search(rf"\b{re.escape(key.rpartition('.')[2])}\b", message):
             return f"{override!r} on the command line"
     return source
 

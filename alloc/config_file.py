@@ -12,7 +12,7 @@ from .errors import InputError
 
 
 class _Loader(yaml.SafeLoader):
-    """PyYAML's safe loader keeps the last of two equal keys and reads `1e-3` as text; this one does neither."""
+    """PyYAML's safe loader keeps the last of two equal keys, reads `1e-3` as text and dates as objects; not so this one."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[Any] = set()
@@ -24,6 +24,10 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
+_Loader.yaml_implicit_resolvers = {
+    letter: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+    for letter, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
 _Loader.add_implicit_resolver(
     "tag:yaml.org,2002:float", re.compile(r"^[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"), list("-+0123456789")
 )
@@ -37,7 +41,7 @@ def parse_yaml(text: str | bytes, source: str) -> Any:
         mark = error.problem_mark or error.context_mark
         place = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
         raise InputError(f"{source}{place}: not valid YAML: {error.problem or error.context}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: not UTF-8, or a value that its tag does not fit
         raise InputError(f"{source}: not valid YAML: {' '.join(str(error).split())}") from None
 
 

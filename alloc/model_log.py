@@ -29,10 +29,16 @@ def model_log(tables: Tables, holidays: tuple[str, ...]) -> Log:
         upload=(tables.item_time - tables.day_start) / DAY_MS,
         token=np.asarray(token),
         tokens=len(tables.categories) if has_categories else len(tables.items),
-        content=np.zeros((len(tables.items), 0), np.float32) if content is None else content,
+        content=np.zeros((len(tables.items), 0), np.float32) if content is None else unit_length(content),
         rest_days=tuple((_date(text) - first_date(tables)).days for text in holidays),
         first_weekday=first_date(tables).weekday(),
     )
+
+
+def unit_length(content: np.ndarray) -> np.ndarray:
+    """float32[n, d], each row of length 1 (a row of zeros stays): what the models learn must not depend on the unit."""
+    length = np.sqrt(np.einsum("nd,nd->n", content, content, dtype=np.float64))
+    return (content / np.where(length > 0, length, 1)[:, None]).astype(np.float32)
 
 
 def first_date(tables: Tables) -> date:

@@ -6,6 +6,7 @@ interactions.parquet  user_id, item_id, time; a bool column for each feedback ki
 
 Ids are integers or strings. Times are timestamps (UTC unless they say otherwise) or integers, ms since 1970 UTC.
 A null creator_id, category, feature or context is an unknown one; nothing else may be null.
+Of a content vector only the direction counts.
 """
 
 from collections.abc import Mapping

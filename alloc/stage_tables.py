@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import numpy as np
+
 from .artifacts import save_json
 from .config import DataOptions
 from .errors import InputError
@@ -17,7 +19,7 @@ def run(context: StageContext) -> None:
     tables = load_data(options, context.config.seed)
     model_log(tables, options.holidays)
     day = options.day if options.day is not None else _default_day(tables, truth_days)
-    _check_day(tables, day)
+    _check_day(tables, day, options)
     tables.save(context.out)
     has_truth = context.config.evaluate.enabled and day + truth_days <= tables.last_day
     notes = list(tables.notes)
@@ -51,20 +53,28 @@ def load_data(options: DataOptions, seed: int) -> Tables:
 
 
 def _default_day(tables: Tables, truth_days: int) -> int:
-    """The last day with new items and a truth window, else the last day with new items. Raises InputError."""
-    days = {int(day) for day in tables.day_of(tables.item_time)}
+    """The last day with new items, interactions and a truth window, or without the window where there is none such."""
+    days = np.intersect1d(tables.day_of(tables.item_time), tables.day_of(tables.interactions.time)).tolist()
     with_truth = [day for day in days if tables.first_day < day <= tables.last_day - truth_days]
-    return max(with_truth or [day for day in days if day <= tables.last_day], default=tables.last_day)
+    return max(with_truth or days, default=tables.last_day)
 
 
-def _check_day(tables: Tables, day: int) -> None:
+def _check_day(tables: Tables, day: int, options: DataOptions) -> None:
     low, high = tables.first_day, tables.last_day
+    data = tables.name if options.path is None else f"{tables.name} ({options.path})"
     if not low < day <= high:
         raise InputError(
-            f"day {day} cannot be matched: {tables.name} has days {low} to {high}, and one day before it is needed to "
+            f"day {day} cannot be matched: {data} has days {low} to {high}, and one day before it is needed to "
             f"learn from; choose --day {low + 1} to {high}"
         )
-    if not len(tables.new_items(day)):
-        raise InputError(f"day {day} is empty: {tables.name} has no item uploaded on it; choose another --day")
-    if not len(tables.until(day - 1)):
-        raise InputError(f"{tables.name} has no interaction before day {day}; choose a later --day")
+    for missing, days in (
+        ("item was uploaded", tables.item_time),
+        ("interaction took place", tables.interactions.time),
+    ):
+        found = np.unique(tables.day_of(days))
+        if day not in found:
+            others = found[(found > low) & (found <= high)]
+            near = f"--day {others[np.argmin(np.abs(others - day))]}" if len(others) else "other data"
+            raise InputError(
+                f"day {day} is empty: in {data} no {missing} on it; check that the data are whole or choose {near}"
+            )

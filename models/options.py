@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
 class Options(BaseModel):
@@ -28,6 +28,12 @@ class ActivityOptions(Options):
     target_hit_rate: float | None = Field(
         default=None, gt=0, lt=1, description="threshold mode: chosen to reach this hit rate"
     )
+
+    @model_validator(mode="after")
+    def _threshold_is_given(self) -> "ActivityOptions":
+        if self.mode == "threshold" and self.threshold is None and self.target_hit_rate is None:
+            raise ValueError("mode is 'threshold', expected a threshold or a target_hit_rate too; give one of them")
+        return self
 
 
 class TowerOptions(Options):

@@ -117,7 +117,11 @@ def test_data_that_is_not_there(
     [
         (InputError("users.parquet: column user_id is missing"), 2, "users.parquet: column user_id is missing"),
         (ProblemError("item 3: NaN"), 2, "item 3: NaN"),
-        (OSError(28, os.strerror(28), "out/work"), 2, "No space left on device: out/work"),
+        (
+            OSError(28, os.strerror(28), "o"),
+            2,
+            "No space left on device: o; free some space and run the same command again",
+        ),
         (OSError("odd"), 2, "odd"),
         (RuntimeError("two\nlines"), 1, "unexpected RuntimeError: two lines; use --debug for the traceback"),
         (KeyboardInterrupt(), 130, "interrupted; run the same command again to continue"),

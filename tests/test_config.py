@@ -11,6 +11,7 @@ from dualrec.alloc.config import Config, effective_config, load_config
 from dualrec.alloc.config_errors import known_paths, nearest
 from dualrec.alloc.config_file import parse_yaml, shipped_configs
 from dualrec.alloc.errors import InputError
+from dualrec.alloc.interactions import KINDS
 
 
 def message(*overrides: str, file: str | Path = "nightly") -> str:
@@ -35,7 +36,7 @@ def test_every_shipped_config_loads() -> None:
 @given(
     seed=st.integers(0, 2**32 - 1),
     gap=st.floats(0, 0.999),
-    beta=st.dictionaries(st.text(min_size=1), st.floats(allow_nan=False, allow_infinity=False), max_size=3),
+    beta=st.dictionaries(st.sampled_from(KINDS), st.floats(allow_nan=False, allow_infinity=False), max_size=3),
     path=st.none() | st.text(),
     day=st.none() | st.integers(0, 400),
     baselines=st.lists(st.sampled_from(["first_come", "activity", "random", "category"]), unique=True),
@@ -123,6 +124,8 @@ def test_a_setting_under_a_wrong_section_is_found_by_its_own_name(path: str) -> 
         ("data=world", "data is 'world'; expected a section of keys"),
         ("data.world.creators=999999", "creators is 999999, expected at most users"),
         ("out=''", "out is ''; expected"),
+        ("score.beta.lke=1", "beta names 'lke', which is no feedback kind; the nearest is 'like'"),
+        ("activity.mode=threshold", "expected a threshold or a target_hit_rate too; give one of them"),
     ],
 )
 def test_a_wrong_value_is_told_with_key_and_expectation(override: str, said: str) -> None:
@@ -172,7 +175,8 @@ def test_an_empty_file_means_all_defaults(tmp_path: Path) -> None:
 
 def test_a_file_that_is_not_there_names_the_shipped(tmp_path: Path) -> None:
     assert message(file="nightli") == (
-        "config nightli does not exist; give the path of a YAML file, or one of the shipped: globo, nightly"
+        "config nightli does not exist; give the path of a YAML file, or one of the shipped: "
+        + ", ".join(sorted(shipped_configs()))
     )
     assert "Is a directory" in message(file=tmp_path)
     (tmp_path / "file").write_text("")
@@ -201,3 +205,16 @@ def test_every_number_has_a_bound() -> None:
         return found
 
     assert unbounded(Config) == []
+
+
+def test_the_message_of_a_section_names_the_override_that_it_speaks_of() -> None:
+    text = message("activity.trees=20", "activity.mode=threshold", "activity.depth=3")
+    assert text.startswith("'activity.mode=threshold' on the command line: activity: mode is 'threshold'")
+
+
+def test_dates_stay_text_with_or_without_quotes() -> None:
+    assert load_config("nightly", ["data.holidays=[2017-10-12, '2017-11-02']"]).data.holidays == (
+        "2017-10-12",
+        "2017-11-02",
+    )
+    assert "not valid YAML" in message("seed=!!int x")

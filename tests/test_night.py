@@ -467,6 +467,20 @@ def test_ids_that_are_text_come_back_as_text(
     assert frame["score"].equals(numbers["score"])
 
 
+def test_the_unit_of_the_content_does_not_matter(
+    night: Night, cold: NightResult, edited_data: Edit, tmp_path: Path
+) -> None:
+    """Numbers whose squares are beyond float32; scaled by a power of two, so the directions are the same bits."""
+
+    def scale(table: pa.Table) -> pa.Table:
+        values = table["content"].combine_chunks()
+        scaled = pa.array(values.flatten().to_numpy() * np.float32(2.0**100))
+        column = pa.FixedSizeListArray.from_arrays(scaled, values.type.list_size)
+        return table.set_column(table.column_names.index("content"), "content", column)
+
+    assert same_bytes(night(tmp_path / "out", data=edited_data(items=scale)), cold)
+
+
 def test_the_built_in_world_needs_no_files(night: Night, cold: NightResult, tmp_path: Path) -> None:
     result = night(tmp_path / "out")
     assert result.metrics["data"]["name"] == cold.metrics["data"]["name"]

@@ -16,6 +16,9 @@ from ..vocabulary import Vocabulary
 
 def read(path: Path) -> Tables:
     """Tables of the folder ``path``, every value checked. Raises InputError naming file, column, row and cure."""
+    if not path.is_dir():
+        files = ", ".join((schema.USERS_FILE, schema.ITEMS_FILE, schema.INTERACTIONS_FILE))
+        raise InputError(f"{path}: a file, expected the folder that holds {files}; give the folder with --data")
     user_rows = _open(path / schema.USERS_FILE, "user_id")
     item_rows = _open(path / schema.ITEMS_FILE, "item_id", "upload_time")
     log = _open(path / schema.INTERACTIONS_FILE, "user_id", "item_id", "time")
