@@ -28,7 +28,7 @@ _WHERE = {
     "run_night": "alloc.night",
 }
 
-__all__ = ["__version__", *_WHERE]
+__all__ = ["__version__", *_WHERE]  # noqa: PLE0604 (the keys are strings)
 
 
 def __getattr__(name: str) -> object:
