@@ -1,5 +1,6 @@
 """The activity model (the paper's UAC): XGBoost's calibrated P(user visits on the next day), over all users."""
 
+import hashlib
 import json
 import math
 from collections.abc import Callable
@@ -50,25 +51,30 @@ class ActivityModel:
         return self.scaling(logit)
 
     def save(self, folder: Path) -> None:
-        """Write the trees and the scaling as JSON (XGBoost's binary loader crashes on damaged files)."""
-        # Not save_model: on a full disk it raises XGBoost's own error, which names neither the disk nor the file.
-        (folder / _MODEL).write_bytes(self.trees.save_raw("json"))
-        about = {"slope": self.scaling.slope, "offset": self.scaling.offset, "features": self.names}
+        """Write the trees and the scaling as JSON, and the trees' checksum: XGBoost may crash on damaged trees."""
+        self.trees.save_model(folder / _MODEL)
+        about = {
+            "slope": self.scaling.slope,
+            "offset": self.scaling.offset,
+            "features": self.names,
+            "trees_sha256": hashlib.sha256((folder / _MODEL).read_bytes()).hexdigest(),
+        }
         (folder / _SCALING).write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
 
     @classmethod
     def load(cls, folder: Path) -> "ActivityModel":
         """Read what ``save`` wrote; runs no code from the files. Raises OSError, or ValueError when they are damaged."""
         about = json.loads((folder / _SCALING).read_text(encoding="utf-8"))
-        trees = xgboost.Booster(model_file=folder / _MODEL)
+        trees = (folder / _MODEL).read_bytes()
         try:
             scaling = Platt(float(about["slope"]), float(about["offset"]))
             names = [str(name) for name in about["features"]]
+            checksum = about["trees_sha256"]
         except (KeyError, TypeError) as error:
             raise ValueError(f"{folder / _SCALING} is not the scaling of an activity model: {error!r}") from None
-        if trees.num_features() != len(names):
-            raise ValueError(f"{folder / _MODEL} has {trees.num_features()} features, expected {len(names)}")
-        return cls(trees, scaling, names)
+        if hashlib.sha256(trees).hexdigest() != checksum:
+            raise ValueError(f"{folder / _MODEL} is damaged: its checksum is not the one in {_SCALING}")
+        return cls(xgboost.Booster(model_file=bytearray(trees)), scaling, names)
 
 
 def training_rows(

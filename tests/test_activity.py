@@ -285,9 +285,9 @@ def test_damaged_and_foreign_files_are_refused_and_run_nothing(model: ActivityMo
     ran = tmp_path / "ran"
     good = {path.name: path.read_bytes() for path in (tmp_path / "good").iterdir()}
     trees, scaling = sorted(good)
-    less = json.loads(good[scaling])
-    less["features"].pop()
+    foreign = json.dumps({"slope": 1, "offset": 0}).encode()
     bad = [
+        (trees, good[trees].replace(b'"right_children":[2,', b'"right_children":[9000000,', 1)),
         (trees, b""),
         (trees, good[trees][: len(good[trees]) // 2]),
         (trees, b"{}"),
@@ -297,10 +297,11 @@ def test_damaged_and_foreign_files_are_refused_and_run_nothing(model: ActivityMo
         (scaling, b"[]"),
         (scaling, b'{"slope": 1, "offset": null, "features": []}'),
         (scaling, pickle.dumps(Runs(ran))),
-        (scaling, json.dumps(less).encode()),
+        (scaling, foreign),
     ]
     for number, (name, content) in enumerate(bad):
         folder = tmp_path / str(number)
+        assert content != good[name]
         shutil.copytree(tmp_path / "good", folder)
         (folder / name).write_bytes(content)
         with pytest.raises(ValueError):
