@@ -12,7 +12,9 @@ from typing import Annotated, Any
 
 import typer
 
-ConfigOption = Annotated[str, typer.Option("--config", help="A YAML file, or a shipped config: nightly, globo.")]
+ConfigOption = Annotated[
+    str, typer.Option("--config", help="A YAML file, or a shipped config: nightly, globo, deskdrop.")
+]
 DataOption = Annotated[Path | None, typer.Option("--data", help="Folder of the data; the same as data.path=DIR.")]
 OutOption = Annotated[Path | None, typer.Option("--out", help="Folder of the runs; the same as out=DIR.")]
 DebugOption = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
@@ -96,7 +98,13 @@ def nightly(
     *,
     config: ConfigOption = "nightly",
     data: DataOption = None,
-    day: Annotated[int | None, typer.Option("--day", help="Day whose new items are matched; data.day=D.")] = None,
+    day: Annotated[
+        int | None,
+        typer.Option(
+            "--day",
+            help="Local day whose new items are matched; data.day=D. If none: the last that the data can judge.",
+        ),
+    ] = None,
     out: OutOption = None,
     debug: DebugOption = False,
     overrides: Overrides = None,

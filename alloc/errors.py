@@ -11,6 +11,10 @@ class InputError(ValueError):
         super().__init__(" ".join(message.split()))
 
 
+class EmptyDayError(InputError):
+    """A day with nothing to match or nothing to compare with; an evaluation over several days leaves it out."""
+
+
 def nearest_hint(name: str, known: Iterable[str]) -> str:
     """``; did you mean 'x'?`` for the known name nearest to ``name``, or an empty string."""
     close = difflib.get_close_matches(name, list(known), n=1)

@@ -6,9 +6,10 @@ from typing import Any
 
 from .artifacts import load_json, save_json
 from .config import Config
-from .errors import InputError
+from .errors import EmptyDayError, InputError
 from .fingerprint import data_fingerprint
 from .lock import run_lock
+from .night import run_key
 from .progress import Progress
 from .show import format_number, format_table
 from .stage_list import STAGES
@@ -22,8 +23,9 @@ _SUMMED = ("came_true", "items_scored", "matches")
 def evaluate_days(config: Config, days: Sequence[int], progress: Progress) -> str:
     """Run the stages up to the evaluation for each day and return a table of outcomes by day and pooled.
 
-    Writes `OUT/evaluation/NAME-REGIME.json` with the same figures, whole or not at all. A day with nothing to score is left
-    out and named in the table. Raises InputError when no day has a truth window, and what the stages raise.
+    Writes `OUT/evaluation/NAME-REGIME.json` with the same figures, whole or not at all. A day with nothing to score is
+    left out and named in the table; an evaluation that was stopped goes on after the days that were done. Raises
+    InputError when no day has a truth window, and what the stages raise.
     """
     out = Path(config.out) / FOLDER
     results: dict[int, dict[str, Any]] = {}
@@ -33,7 +35,7 @@ def evaluate_days(config: Config, days: Sequence[int], progress: Progress) -> st
             progress.note(f"day {day}")
             try:
                 results[day] = _one_day(config, day, out, progress)
-            except InputError as error:
+            except EmptyDayError as error:
                 if len(days) == 1:
                     raise
                 skipped.append(f"day {day} left out: {error}")
@@ -61,7 +63,7 @@ def pool(outcomes: Sequence[Mapping[str, Mapping[str, float]]]) -> dict[str, dic
 
 def days_table(results: Mapping[int, Mapping[str, Any]], pooled: Mapping[str, Mapping[str, float]]) -> str:
     """Plain text: one line for each day and allocation, then the pooled lines."""
-    rows = [("day", "allocation", "value", "gap %", "hit rate", "recall", "came true", "AUC")]
+    rows: list[tuple[str, ...]] = [("day", "allocation", "value", "gap %", "hit rate", "recall", "came true", "AUC")]
     for day, result in results.items():
         for name, figures in result["outcome"].items():
             ours = name == "ours"
@@ -78,12 +80,20 @@ def _figures(figures: Mapping[str, float]) -> tuple[str, ...]:
 
 
 def _one_day(config: Config, day: int, out: Path, progress: Progress) -> dict[str, Any]:
+    """The day's figures; those of an earlier run with the same settings, data and program are read, not made again."""
     night = config.model_copy(update={"data": config.data.model_copy(update={"day": day})})
-    finished = run_stages(STAGES[:-1], night, out / "work", progress, data_fingerprint(night))
+    fingerprint = data_fingerprint(night)
+    stored = out / "days" / f"day{day}-{run_key(night, fingerprint)[:16]}.json"
+    if stored.exists():
+        progress.note(f"day {day}: reused")
+        return dict(load_json(stored))
+    finished = run_stages(STAGES[:-1], night, out / "work", progress, fingerprint)
     about = load_json(finished["tables"].folder / "night.json")
     if not about["has_truth"]:
-        raise InputError(f"day {day} has no truth window in the data, which is needed to evaluate it")
-    return _result(finished, about)
+        raise EmptyDayError(f"day {day} has no truth window in the data, which is needed to evaluate it")
+    stored.parent.mkdir(exist_ok=True)
+    save_json(stored, _result(finished, about))
+    return dict(load_json(stored))
 
 
 def _result(finished: Mapping[str, FinishedStage], about: Mapping[str, Any]) -> dict[str, Any]:

@@ -18,8 +18,9 @@ FILE = "night.json"
 class NightView:
     """The tables with the night's settings.
 
-    ``log`` is whole, for the truth; ``visits`` ends with the day and is what the activity model sees: that a user came, not
-    for which item; ``past`` is what everything else sees, in the strict-cold regime without the users of the new items.
+    ``log`` is whole, for the truth; ``visits`` ends with the day and is what the activity model sees: that a user came,
+    not for which of the new items; ``past`` is what everything else sees, in the strict-cold regime without the users
+    of the new items.
     """
 
     tables: Tables

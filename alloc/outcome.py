@@ -37,7 +37,7 @@ def outcome(truth: Truth, item: np.ndarray, user: np.ndarray, wanted: int, min_t
     true = np.isin(item.astype(np.int64) * truth.users + user, truth.pairs)
     size = np.bincount(truth.pairs // truth.users, minlength=truth.items)
     got = np.bincount(item[true], minlength=truth.items)
-    scored = size >= min_truth
+    scored = (size >= max(min_truth, 1)) & (wanted > 0)
     return {
         "hit_rate": float(truth.active[user].mean()) if len(user) else 0.0,
         "recall": float((got[scored] / np.minimum(wanted, size[scored])).mean()) if scored.any() else float("nan"),

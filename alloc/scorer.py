@@ -9,6 +9,7 @@ from ..models.heads import Head
 from ..models.pair_scores import PairScorer
 from ..solvers.candidate_source import RowSource
 from .artifacts import load_array, load_json
+from .authors import author_rows
 from .night_view import NightView
 
 
@@ -37,10 +38,9 @@ def excluded_pairs(view: NightView, users: np.ndarray, items: np.ndarray) -> np.
     past = view.past
     seen = np.flatnonzero(item_place[past.item] >= 0)
     item, user = item_place[past.item[seen]], user_place[past.user[seen]]
-    tables = view.tables
-    if tables.item_creator is not None and tables.creators is not None:
-        author = tables.users.rows(tables.creators.ids, missing=-1)
-        creator = tables.item_creator[items]
+    author = author_rows(view.tables)
+    if author is not None and view.tables.item_creator is not None:
+        creator = view.tables.item_creator[items]
         of_item = np.where(creator >= 0, author[creator], -1)
         known = np.flatnonzero(of_item >= 0)
         item, user = np.append(item, known), np.append(user, user_place[of_item[known]])

@@ -67,6 +67,8 @@ def _allocation_rows(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
     rows = [(label, format_number(allocation[key])) for key, label in _ALLOCATION if key in allocation]
     if "gap" in allocation:
         rows.append(("gap", f"{100 * allocation['gap']:.4f} %"))
+    if allocation.get("bound_covers") == "candidates" and "gap_all_pairs" in allocation:
+        rows.append(("gap over all pairs", f"{100 * allocation['gap_all_pairs']:.4f} %"))
     first_come = metrics.get("baselines", {}).get("first_come", {}).get("value")
     if first_come:
         ratio = allocation["value"] / first_come if "value" in allocation else float("nan")

@@ -18,7 +18,8 @@ def run(context: StageContext) -> None:
     task = context.progress.task("training days", options.train_days)
     try:
         rows = training_rows(visits, view.day, options, context.config.seed, lambda: task.advance(1))
-        model = train_activity(rows, options, context.threads)
+        trees = context.progress.task("trees", options.trees)
+        model = train_activity(rows, options, context.threads, lambda: trees.advance(1))
     except ValueError as error:
         raise InputError(f"activity: {error}") from None
     features, _ = activity_features(visits, view.day, options.history_days)

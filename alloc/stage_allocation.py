@@ -6,6 +6,7 @@ import numpy as np
 import pyarrow as pa
 
 from ..solvers.allocation import Allocation, Status
+from ..solvers.certificate import relative_gap
 from ..solvers.problem import Problem
 from ..solvers.solve import solve
 from .artifacts import load_array, load_json, save_arrays, save_json
@@ -37,21 +38,24 @@ def run(context: StageContext) -> None:
 def allocate(
     problem: Problem, options: AllocationOptions, prices: np.ndarray, searched: np.ndarray, about: dict[str, object]
 ) -> Allocation:
-    """The allocation over the candidates by the solver of the config.
+    """The allocation over the candidates by the solver of the config, with the smaller of the two bounds.
 
-    With the auction, the search's own answer stands where it is certified over all pairs already, and where it is worth
-    more than a solve of its last candidates.
+    With the auction the search's own answer stands where it is certified over all pairs already, and where it is worth more
+    than a solve of its last candidates; so the value is never below first come's.
     """
-    bound = float(about["bound"])  # type: ignore[arg-type]
-    found = Allocation(problem, searched, prices, "auction", Status.WITHIN_GAP, bound, 0.0, str(about["covers"]))
-    if options.solver != "auction":
-        return solve(problem, options.solver, gap=options.gap, time_limit=options.time_limit)
-    if found.gap <= options.gap:
+    bound, covers = float(about["bound"]), str(about["covers"])  # type: ignore[arg-type]
+    found = Allocation(problem, searched, prices, "auction", Status.WITHIN_GAP, bound, 0.0, covers)
+    auction = options.solver == "auction"
+    if auction and found.gap <= options.gap:
         return found
-    solved = solve(problem, "auction", gap=options.gap, time_limit=options.time_limit, start_prices=prices)
-    if solved.value >= found.value:
-        return solved
-    return replace(solved, chosen=searched)
+    start = prices if auction else None
+    solved = solve(problem, options.solver, gap=options.gap, time_limit=options.time_limit, start_prices=start)
+    if auction and found.value > solved.value:
+        solved = replace(solved, chosen=searched)
+    if bound < solved.bound:  # a bound over all pairs holds for these candidates too
+        solved = replace(solved, bound=bound, bound_covers=covers, user_prices=prices)
+    reached = solved.gap <= options.gap and solved.status is not Status.OPTIMAL
+    return replace(solved, status=Status.WITHIN_GAP) if reached else solved
 
 
 def figures(allocation: Allocation, about: dict[str, object]) -> dict[str, object]:
@@ -66,7 +70,7 @@ def figures(allocation: Allocation, about: dict[str, object]) -> dict[str, objec
         "gap": allocation.gap,
         "bound_covers": allocation.bound_covers,
         "bound_all_pairs": bound,
-        "gap_all_pairs": max(0.0, 1 - allocation.value / bound) if bound else 0.0,
+        "gap_all_pairs": relative_gap(allocation.value, bound),
         "matches": allocation.matches,
         "items_full": allocation.items_full,
         "items_short": allocation.items_short,

@@ -21,7 +21,7 @@ def run(context: StageContext) -> None:
     source = row_source(load_scorer(view, retrieval, context.input("ranking")), context.threads)
     capacity = user_capacity(view, load_array(retrieval / "users.npy"), context.config.allocation)
     options = _options(context)
-    task = context.progress.task("all pairs", source.items * (options.rounds + 3))
+    task = context.progress.task("all pairs", source.items * (options.rounds + 2))
     found = search_candidates(
         source,
         context.config.allocation.demand,
@@ -53,8 +53,8 @@ def user_capacity(view: NightView, users: np.ndarray, options: AllocationOptions
 def _options(context: StageContext) -> PriceRounds:
     asked = context.config.retrieval
     return PriceRounds(
-        first_candidates=max(asked.sequential, 1),
-        price_candidates=max(asked.price_candidates, 1),
+        first_candidates=asked.sequential,
+        price_candidates=asked.price_candidates,
         rounds=asked.price_rounds,
         gap=context.config.allocation.gap,
         time_limit=context.config.allocation.time_limit,

@@ -32,13 +32,14 @@ def gather_metrics(context: StageContext, view: NightView) -> dict[str, object]:
     users, items = _axes(context)
     options = context.config.allocation
     metrics: dict[str, object] = {
-        "data": {key: night[key] for key in ("name", "day", "regime", "truth_days", "has_truth", "heads")},
+        "data": {key: night[key] for key in ("name", "day", "date", "regime", "heads")},
         "problem": {
             "items": len(items),
             "users": len(users),
             "edges": len(load_array(context.input("candidates") / "user.npy")),
             "demand": options.demand,
-            "capacity": options.capacity if options.capacity_column is None else options.capacity_column,
+            "capacity": options.capacity if options.capacity_column is None else None,
+            "capacity_column": options.capacity_column,
         },
         "allocation": load_json(context.input("allocation") / "allocation.json"),
         "candidates": {"rounds": candidates["rounds"]},

@@ -70,9 +70,10 @@ def training_days(context: StageContext, view: NightView) -> list[TrainingDay]:
 
 
 def _train(context: StageContext, view: NightView) -> tuple[Towers, list[float]]:
+    days = training_days(context, view)
     task = context.progress.task("training", 1.0)
     try:
-        return train_towers(training_days(context, view), context.config.towers, context.config.seed, task.advance)
+        return train_towers(days, context.config.towers, context.config.seed, task.advance)
     except ValueError as error:
         raise InputError(f"retrieval: {error}; more towers.train_days or another --day may help") from None
 

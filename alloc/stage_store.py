@@ -63,7 +63,7 @@ def stage_key(stage: Stage, config: Config, inputs: dict[str, FinishedStage], da
         "code": code_version(),
         "settings": settings,
         "data": data_fingerprint if stage.reads_data else "",
-        "inputs": {name: [done.key, done.digest] for name, done in inputs.items()},
+        "inputs": {name: done.digest for name, done in inputs.items()},
     }
     return hashlib.sha256(canonical_json(parts).encode()).hexdigest()
 

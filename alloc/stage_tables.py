@@ -1,10 +1,12 @@
 """Stage `tables`: read and check the data, settle which day it is."""
 
+from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
 
 from .artifacts import save_json
+from .authors import author_note
 from .config import DataOptions
 from .errors import InputError
 from .model_log import first_date, model_log
@@ -22,13 +24,13 @@ def run(context: StageContext) -> None:
     _check_day(tables, day, options)
     tables.save(context.out)
     has_truth = context.config.evaluate.enabled and day + truth_days <= tables.last_day
-    notes = list(tables.notes)
+    notes = [*tables.notes, *filter(None, [author_note(tables)])]
     if context.config.evaluate.enabled and not has_truth:
         notes.append(f"the data ends on day {tables.last_day}, before the truth window of day {day}: no evaluation")
     about = {
         "name": tables.name,
         "day": day,
-        "date": str(first_date(tables)),
+        "date": str(first_date(tables) + timedelta(days=day)),
         "regime": options.regime,
         "holidays": options.holidays,
         "truth_days": truth_days,

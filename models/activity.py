@@ -100,10 +100,25 @@ def training_rows(
     return TrainingRows(**columns, names=parts[0].names)
 
 
-def train_activity(rows: TrainingRows, options: ActivityOptions, threads: int) -> ActivityModel:
+class _EachTree(xgboost.callback.TrainingCallback):
+    """Calls a function after each tree."""
+
+    def __init__(self, done: Callable[[], None]) -> None:
+        self.done = done
+
+    def after_iteration(self, model: xgboost.Booster, epoch: int, evals_log: object) -> bool:
+        """Go on training."""
+        self.done()
+        return False
+
+
+def train_activity(
+    rows: TrainingRows, options: ActivityOptions, threads: int, done: Callable[[], None] = lambda: None
+) -> ActivityModel:
     """Fit the trees on the rows that are not held out and the scaling on those that are.
 
-    The result does not depend on ``threads``. Raises ValueError when nobody, or everybody, came.
+    The result does not depend on ``threads``. ``done`` is called after each tree. Raises ValueError when nobody, or
+    everybody, came.
     """
     kept = ~rows.held_out
     came = rows.visited[kept]
@@ -122,7 +137,7 @@ def train_activity(rows: TrainingRows, options: ActivityOptions, threads: int) -
         "disable_default_eval_metric": True,
     }
     objective = _grid_log_loss(came, rows.weight[kept])
-    trees = xgboost.train(settings, data, options.trees, obj=objective)
+    trees = xgboost.train(settings, data, options.trees, obj=objective, callbacks=[_EachTree(done)])
     held = trees.inplace_predict(rows.features[rows.held_out], predict_type="margin")
     scaling = fit_platt(held, rows.visited[rows.held_out], rows.weight[rows.held_out])
     return ActivityModel(trees, scaling, rows.names)

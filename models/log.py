@@ -4,7 +4,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-POSITIVE_EXCLUDES = ("skip",)
+NEGATIVE = "skip"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -76,9 +76,10 @@ class Log:
         return self.between(day, day).known()
 
     def positive(self) -> np.ndarray:
-        """bool[n]: interactions with any feedback kind but a skip."""
-        good = [flags for name, flags in self.kinds.items() if name not in POSITIVE_EXCLUDES]
-        return np.logical_or.reduce(good) if good else np.zeros(len(self), bool)
+        """bool[n]: interactions with some feedback and no skip; a view that ended in a skip is none."""
+        good = [flags for name, flags in self.kinds.items() if name != NEGATIVE]
+        some = np.logical_or.reduce(good) if good else np.zeros(len(self), bool)
+        return some & ~self.kinds[NEGATIVE] if NEGATIVE in self.kinds else some
 
     def is_rest(self, days: np.ndarray) -> np.ndarray:
         """bool, for local days: a Saturday, a Sunday or one of ``rest_days``."""

@@ -56,9 +56,9 @@ class RetrievalOptions(Options):
 
     two_tower: int = Field(default=200, ge=0, description="users of the two-tower index")
     i2i2u: int = Field(default=200, ge=0, description="users who liked similar items")
-    sequential: int = Field(default=300, ge=0, description="users still available in one pass in upload order")
+    sequential: int = Field(default=300, ge=1, description="users still available in one pass in upload order")
     price_rounds: int = Field(default=4, ge=0, description="times that candidates are sought again at current prices")
-    price_candidates: int = Field(default=300, ge=0, description="users of a price round")
+    price_candidates: int = Field(default=300, ge=1, description="users of a price round")
 
 
 class ScoreOptions(Options):

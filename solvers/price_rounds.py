@@ -144,7 +144,8 @@ class _Search:
         self.new = self._ask(self.last.user_prices, progress)
         self._bound()
         gap, seconds = relative_gap(self.value, self.bound), time.perf_counter() - self.start
-        self.rounds.append(Round(number, edges, self.value, self.last.bound, self.bound, gap, seconds))
+        bound = upper_bound(self._problem(self.lists), self.last.user_prices)
+        self.rounds.append(Round(number, edges, self.value, bound, self.bound, gap, seconds))
         return self.rounds[-1]
 
     def _solve_gap(self, number: int) -> float:

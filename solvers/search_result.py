@@ -14,7 +14,8 @@ class Round:
     """One round: the candidates solved, what they gave, and the bound that the prices prove.
 
     `value` and `bound_all_pairs` are the best so far, `gap_all_pairs` the gap between them; `bound_candidates` speaks
-    only for this round's candidates. Round 0 is the solve of the first lists. `seconds` since the search began.
+    only for this round's candidates and those that filled its free places. Round 0 is the solve of the first lists.
+    `seconds` since the search began.
     """
 
     round: int

@@ -178,6 +178,7 @@ def test_the_outcome_is_that_of_the_matches(cold: NightResult, tables: Tables) -
     log = tables.between(day + 1, day + 1)
     came = set(tables.users.ids[log.user])
     good = np.logical_or.reduce([flags for kind, flags in log.kinds.items() if kind != "skip"])
+    good &= ~log.kinds["skip"]
     truth = set(zip(tables.items.ids[log.item[good]], tables.users.ids[log.user[good]], strict=True))
     outcome = cold.metrics["outcome"]["ours"]
     assert outcome["came_true"] == len(pairs(frame) & truth)
@@ -383,7 +384,8 @@ def test_capacities_of_a_column(night: Night, edited_data: Edit, tmp_path: Path)
     assert (prices["load"] <= prices["capacity"]).all()
     load = matches_of(result)["user"].value_counts()
     assert load.reindex(prices["user"], fill_value=0).tolist() == prices["load"].tolist()
-    assert result.metrics["problem"]["capacity"] == "capacity_night"
+    assert result.metrics["problem"]["capacity"] is None
+    assert result.metrics["problem"]["capacity_column"] == "capacity_night"
     assert result.metrics["allocation"]["gap"] <= 1e-3
 
 
@@ -494,3 +496,23 @@ def test_a_night_is_not_computed_twice(night: Night, tmp_path: Path, small_data:
     assert (first.reused, again.reused) == (False, True)
     assert again.run_dir == first.run_dir
     assert same_bytes(first, cold)
+
+
+def test_creators_that_are_no_users_are_said_and_nobody_is_excluded(
+    night: Night, edited_data: Edit, tmp_path: Path
+) -> None:
+    def name(table: pa.Table) -> pa.Table:
+        text = pa.array([f"maker {creator}" for creator in table["creator_id"].to_pylist()])
+        return table.set_column(table.schema.get_field_index("creator_id"), "creator_id", text)
+
+    result = night(tmp_path / "out", data=edited_data(items=name))
+    assert any("Creators are not identified by user ids" in note for note in result.metrics["notes"])
+
+
+def test_a_creator_column_without_any_creator_is_done_without(night: Night, edited_data: Edit, tmp_path: Path) -> None:
+    def clear(table: pa.Table) -> pa.Table:
+        nothing = pa.nulls(len(table), table["creator_id"].type)
+        return table.set_column(table.schema.get_field_index("creator_id"), "creator_id", nothing)
+
+    result = night(tmp_path / "out", data=edited_data(items=clear))
+    assert result.metrics["allocation"]["matches"] > 0

@@ -162,9 +162,10 @@ def _notes(interactions: Interactions, columns: dict[str, Any], files: tuple[Col
     if "item_creator" not in columns:
         notes.append("The data has no creators: nothing is excluded or capped by creator.")
     if "item_content" not in columns:
-        notes.append("The data has no content: similar items are those of one category.")
+        shared = "users" if "item_category" not in columns else "category"
+        notes.append(f"The data has no content: similar items are those of the same {shared}.")
     if "item_category" not in columns:
-        notes.append("The data has no categories.")
+        notes.append("The data has no categories: the category heuristic is not compared with.")
     lacking = [kind for kind in KINDS if kind not in interactions.kinds]
     if lacking:
         notes.append(f"The data has no feedback of the kinds {', '.join(lacking)}: there is no ranking head for them.")

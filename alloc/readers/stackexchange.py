@@ -75,4 +75,5 @@ def _tags(questions: Columns) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
     content = np.zeros((len(questions), len(tags)), np.float32)
     content[np.repeat(np.arange(len(questions)), counts), codes] = 1.0
     first = np.concatenate([[0], np.cumsum(counts)[:-1]])
-    return content / np.linalg.norm(content, axis=1, keepdims=True), codes[first], tags
+    norm = np.maximum(np.linalg.norm(content, axis=1, keepdims=True), 1e-9)
+    return content / norm, codes[first], tags
