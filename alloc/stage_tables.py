@@ -8,7 +8,7 @@ import numpy as np
 from .artifacts import save_json
 from .authors import author_note
 from .config import DataOptions
-from .errors import InputError
+from .errors import EmptyDayError, InputError
 from .model_log import first_date, model_log
 from .night_view import FILE
 from .stage import StageContext
@@ -77,6 +77,6 @@ def _check_day(tables: Tables, day: int, options: DataOptions) -> None:
         if day not in found:
             others = found[(found > low) & (found <= high)]
             near = f"--day {others[np.argmin(np.abs(others - day))]}" if len(others) else "other data"
-            raise InputError(
+            raise EmptyDayError(
                 f"day {day} is empty: in {data} no {missing} on it; check that the data are whole or choose {near}"
             )
