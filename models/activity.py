@@ -52,12 +52,13 @@ class ActivityModel:
 
     def save(self, folder: Path) -> None:
         """Write the trees and the scaling as JSON, and the trees' checksum: XGBoost may crash on damaged trees."""
-        self.trees.save_model(folder / _MODEL)
+        trees = bytes(self.trees.save_raw("json"))
+        (folder / _MODEL).write_bytes(trees)  # XGBoost's own writer hides a full disk behind an error of its own
         about = {
             "slope": self.scaling.slope,
             "offset": self.scaling.offset,
             "features": self.names,
-            "trees_sha256": hashlib.sha256((folder / _MODEL).read_bytes()).hexdigest(),
+            "trees_sha256": hashlib.sha256(trees).hexdigest(),
         }
         (folder / _SCALING).write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
 
