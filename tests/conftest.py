@@ -127,14 +127,18 @@ def small_night() -> tuple[str, ...]:
 def night() -> Callable[..., Any]:
     """Run a small night here: `night(out, *overrides, data=FOLDER)`; without `data`, on the small built-in world.
 
-    An `out` used before gives its finished stages to the next night, as far as the settings agree.
+    An `out` used before gives its finished stages to the next night, as far as the settings agree. The report's page,
+    which takes half of the time, is left empty unless `report` is asked for.
     """
     from dualrec.alloc.config import load_config
     from dualrec.alloc.night import run_night
 
-    def run(out: Path, *overrides: str, data: Path | None = None) -> Any:
+    def run(out: Path, *overrides: str, data: Path | None = None, report: bool = False) -> Any:
         source = SMALL_WORLD if data is None else ("data.reader=generic", f'data.path="{data}"')
-        return run_night(load_config("nightly", [*source, *SMALL_NIGHT, *overrides, f'out="{out}"']))
+        with pytest.MonkeyPatch.context() as patch:
+            if not report:
+                patch.setattr("dualrec.alloc.stage_report.render_report", lambda *parts: "")
+            return run_night(load_config("nightly", [*source, *SMALL_NIGHT, *overrides, f'out="{out}"']))
 
     return run
 
@@ -166,3 +170,29 @@ def edited_data(small_data: Path, tmp_path: Path) -> Callable[..., Path]:
         return folder
 
     return edit
+
+
+@pytest.fixture(scope="session")
+def cold_out(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The output folder of the strict-cold night; later nights on it continue from the stages that they share."""
+    return tmp_path_factory.mktemp("cold")
+
+
+@pytest.fixture(scope="session")
+def cold(night: Callable[..., Any], cold_out: Path, small_data: Path) -> Any:
+    """A night in the strict-cold regime on the small world's files."""
+    return night(cold_out, data=small_data, report=True)
+
+
+@pytest.fixture(scope="session")
+def warm(night: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory, small_data: Path) -> Any:
+    """The same night in the warm regime."""
+    return night(tmp_path_factory.mktemp("warm"), "data.regime=warm", data=small_data)
+
+
+@pytest.fixture(scope="session")
+def tables(small_data: Path) -> Any:
+    """The small world's tables, as read from its files."""
+    from dualrec.alloc.readers import read_tables
+
+    return read_tables("generic", small_data)

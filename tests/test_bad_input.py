@@ -18,7 +18,6 @@ import pytest
 from dualrec.alloc import cli
 from dualrec.alloc.night import NightResult
 from dualrec.alloc.publish import verify_run
-from dualrec.alloc.readers import read_tables
 from dualrec.alloc.tables import Tables
 
 Nightly = Callable[..., tuple[int, list[str]]]
@@ -171,11 +170,6 @@ def test_a_missing_file(nightly: Nightly, edited_data: Edit, tmp_path: Path) -> 
 
 
 # The day
-
-
-@pytest.fixture(scope="module")
-def tables(small_data: Path) -> Tables:
-    return read_tables("generic", small_data)
 
 
 def without_day(tables: Tables, column: str, day: int) -> Change:
