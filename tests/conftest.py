@@ -3,6 +3,7 @@
 import importlib.util
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -13,6 +14,9 @@ from typing import Any
 
 import pytest
 from hypothesis import settings
+
+# A shell that starts the tests in the background has them ignore SIGINT, and with them the programs that they start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # As the command line does: threads that wait must not hold the cores. Read once, when the first OpenMP loads.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
