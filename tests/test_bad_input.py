@@ -337,8 +337,10 @@ def test_files_that_may_not_grow(nightly: Nightly, tmp_path: Path) -> None:
             resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
         if code == 0:
             break
-        refused((code, lines[-1:]), out, "File too large", f"{out}/work/", "free some space and run the same command")
-        places.add(lines[-1].rpartition(f"{out}/work/")[2].partition("/")[0])
+        refused(
+            (code, lines[-1:]), out, "File too large", str(out / "work"), "free some space and run the same command"
+        )
+        places.add(lines[-1].rpartition(f"{out / 'work'}/")[2].partition("/")[0])
         size = size * 3 // 2
     assert {"tables.partial", "report.partial"} <= places
     verify_run(out / "latest")
