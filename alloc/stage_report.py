@@ -53,11 +53,17 @@ def gather_metrics(context: StageContext, view: NightView) -> dict[str, object]:
         "retrieval": {"share": retrieval_share(context), "similar_by": retrieval["similar_by"]},
         "seconds": dict(context.seconds),
         "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
-        "notes": [*night["notes"], *evaluation["notes"]],
+        "notes": [*night["notes"], *evaluation["notes"], *_empty_note(context)],
     }
     if "outcome" in evaluation:
         metrics["outcome"] = evaluation["outcome"]
     return metrics
+
+
+def _empty_note(context: StageContext) -> list[str]:
+    matches = load_json(context.input("allocation") / "allocation.json")["matches"]
+    cause = "no pair has a positive score and a free place; see demand, capacity and the activity threshold"
+    return [] if matches else [f"No match was made: {cause}."]
 
 
 def retrieval_share(context: StageContext) -> dict[str, float]:

@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from .stage import Stage, StageContext, visible_settings
 
 MANIFEST = "manifest.json"
 MANIFEST_SCHEMA = 1
+LIBRARIES = ("faiss-cpu", "numba", "numpy", "ortools", "scipy", "torch", "xgboost")
 
 
 @dataclass(frozen=True)
@@ -70,12 +72,14 @@ def stage_key(stage: Stage, config: Config, inputs: dict[str, FinishedStage], da
 
 @functools.cache
 def code_version() -> str:
-    """SHA-256 over the package's own sources and templates: a changed program never continues an old one's work."""
+    """SHA-256 over the package's sources, templates and libraries: a changed program never continues an old one's work."""
     root = Path(__file__).parent.parent
     digest = hashlib.sha256()
     for folder in ("alloc", "models", "solvers"):
         for path in sorted([*(root / folder).rglob("*.py"), *(root / folder).rglob("*.j2")]):
             digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
+    for library in LIBRARIES:
+        digest.update(f"{library} {version(library)}\0".encode())
     return digest.hexdigest()
 
 

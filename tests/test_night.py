@@ -403,3 +403,9 @@ def test_a_creator_column_without_any_creator_is_done_without(night: Night, edit
 
     result = night(tmp_path / "out", data=edited_data(items=clear))
     assert result.metrics["allocation"]["matches"] > 0
+
+
+def test_a_night_without_any_match_says_so(night: Night, tmp_path: Path) -> None:
+    result = night(tmp_path / "out", "allocation.capacity=0")
+    assert result.metrics["allocation"]["matches"] == 0
+    assert any("No match was made" in note for note in result.metrics["notes"])
