@@ -56,3 +56,20 @@ def test_import_dualrec_loads_nothing_heavy(python_run: Run) -> None:
 def test_faces_load_when_first_used(python_run: Run) -> None:
     done = python_run("-c", "import dualrec; print(dualrec.Problem.__name__, dualrec.solve.__name__)")
     assert done.stdout.split() == ["Problem", "solve"], done.stderr
+
+
+def test_the_copies_of_quickselect_are_the_same() -> None:
+    """A kernel stands in one file with all that it calls (numba caches a stale callee from another), hence the copies."""
+    copies = {
+        "all_pairs_kernels": "kth_largest",
+        "auction_kernels": "quickselect",
+        "certificate_kernels": "sum_of_largest",
+        "first_come_kernels": "kth_largest",
+    }
+    loops = set()
+    for module, name in copies.items():
+        tree = ast.parse((ROOT / "solvers" / f"{module}.py").read_text(encoding="utf-8"))
+        (kernel,) = [node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == name]
+        (loop,) = [node for node in kernel.body if isinstance(node, ast.While)]
+        loops.add(ast.dump(loop))
+    assert len(loops) == 1
