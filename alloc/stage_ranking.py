@@ -66,7 +66,7 @@ def item_shares(context: StageContext, view: NightView, past: Log) -> np.ndarray
     for day in days:
         inputs, known = _item_inputs(past, view, day)
         features = rate_features(inputs, known, day, seen, options.target_days, creator)
-        share = np.expm1(seen.log_share[inputs.rows]) / 1e4
+        share = seen.share[inputs.rows]
         rows.append(RateRows(features, share, np.full(len(share), float(last - day))))
         task.advance(1)
     trees, factor = train_item_rate(rows)

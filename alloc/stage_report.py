@@ -16,13 +16,13 @@ _SAMPLE = 20_000
 def run(context: StageContext) -> None:
     """Write `metrics.json` and `report.html`."""
     view = load_view(context.input("tables"))
-    metrics = gather_metrics(context, view)
+    metrics = gather_metrics(context)
     save_json(context.out / "metrics.json", metrics)
     html = render_report(load_json(context.out / "metrics.json"), plot_data(context, view), context.config_yaml)
     write_text(context.out / "report.html", html)
 
 
-def gather_metrics(context: StageContext, view: NightView) -> dict[str, object]:
+def gather_metrics(context: StageContext) -> dict[str, object]:
     """The dictionary of metrics.json."""
     night = load_json(context.input("tables") / "night.json")
     candidates = load_json(context.input("candidates") / "candidates.json")

@@ -33,6 +33,11 @@ class Outcomes:
     log_share: np.ndarray
     upload_day: np.ndarray
 
+    @property
+    def share(self) -> np.ndarray:
+        """float64[items]: the share itself, from 0 to 1."""
+        return np.expm1(self.log_share) / _PER
+
 
 def outcomes(log: Log, target_days: int) -> Outcomes:
     """Of the ``target_days`` after each upload day, as far as ``log`` goes; one sort of the interactions in them."""
