@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -47,6 +48,8 @@ class Allocation:
     bound         no allocation of this problem is worth more
     seconds       wall time of the solve
     bound_covers  which pairs the bound speaks for: "candidates", the edges of the problem
+    group_prices  float64[groups], what each (user, creator) limit adds to the user's price; None: nothing
+    history       what `on_step` was told, step by step
     """
 
     problem: Problem
@@ -57,6 +60,8 @@ class Allocation:
     bound: float
     seconds: float
     bound_covers: str = "candidates"
+    group_prices: np.ndarray | None = None
+    history: tuple[dict[str, Any], ...] = ()
 
     def __repr__(self) -> str:
         figures = f"value={self.value:.6g}, bound={self.bound:.6g}, gap={self.gap:.2e}, matches={self.matches}"

@@ -21,10 +21,17 @@ class Problem:
 
     indptr    int64[items + 1], from 0, never falling
     user      int32[edges], row of the user, ascending inside an item
-    score     float32[edges], finite and not negative
+    score     float32[edges] or float16[edges], finite and not negative
     demand    int32[items], most users an item wants (L)
     capacity  int32[users], most items a user takes (Q)
     item_ids, user_ids  outside ids of the rows, int64 or str; None: the row numbers are the ids
+    floor        int32[items], fewest users an item should get, at most its demand; None: 0 for all
+    creator      int32[items], row of the item's creator in `creator_ids`, -1: unknown; None: not given
+    group        int32[edges], number of the (user, creator) group whose limit the edge counts against, -1: of none;
+                 None: no limit could bind anywhere
+    group_limit  int32[groups], most edges of each group that may be chosen; fewer than the group has
+    creator_ids  outside ids of the creators, int64 or str
+    excluded     edges that were given and dropped, being excluded
     """
 
     indptr: np.ndarray
@@ -34,6 +41,12 @@ class Problem:
     capacity: np.ndarray
     item_ids: np.ndarray | None = None
     user_ids: np.ndarray | None = None
+    floor: np.ndarray | None = None
+    creator: np.ndarray | None = None
+    group: np.ndarray | None = None
+    group_limit: np.ndarray | None = None
+    creator_ids: np.ndarray | None = None
+    excluded: int = 0
 
     @property
     def items(self) -> int:
@@ -49,6 +62,15 @@ class Problem:
     def edges(self) -> int:
         """Number of candidates: (item, user) pairs with a score."""
         return self.user.size
+
+    @property
+    def groups(self) -> int:
+        """Number of (user, creator) groups that have more edges than their limit."""
+        return 0 if self.group_limit is None else self.group_limit.size
+
+    def score32(self) -> np.ndarray:
+        """float32[edges]: the scores themselves, or a copy where they are float16."""
+        return self.score.astype(np.float32, copy=False)
 
     def __repr__(self) -> str:
         return f"Problem(items={self.items}, users={self.users}, edges={self.edges})"

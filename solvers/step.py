@@ -14,13 +14,15 @@ from .problem import Problem
 class Step:
     """A feasible allocation and prices to certify it with; `notes` goes to `on_step` beside the certificate.
 
-    chosen  int64[matches] edge numbers, ascending
-    prices  float64[users], finite and >= 0
+    chosen        int64[matches] edge numbers, ascending
+    prices        float64[users], finite and >= 0
+    group_prices  float64[groups], finite and >= 0: what a (user, creator) limit adds to the price; None: all 0
     """
 
     chosen: np.ndarray
     prices: np.ndarray
     notes: dict[str, Any] = field(default_factory=dict)
+    group_prices: np.ndarray | None = None
 
 
 class Clock:
