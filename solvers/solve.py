@@ -2,19 +2,19 @@
 
 import difflib
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 
 from .allocation import Allocation, Status
-from .certificate import certify, check_prices, relative_gap, upper_bound
+from .best import OPTIMAL_GAP, Best
+from .certificate import check_prices
 from .errors import ProblemError, SolverError
+from .interrupt import interruptible
 from .problem import Problem
+from .start import Start, start_from
 from .step import Clock, Goal, Solver, Step
-
-OPTIMAL_GAP = 1e-9
-"""A gap this small is rounding in sums of float32 scores: the allocation counts as optimal."""
 
 SOLVERS = {
     "auction": ("auction", "Auction"),
@@ -31,44 +31,49 @@ def solve(
     *,
     gap: float = 1e-3,
     time_limit: float | None = None,
+    start: Allocation | None = None,
     start_prices: np.ndarray | None = None,
     on_step: Callable[[dict[str, Any]], None] | None = None,
     throw: bool = False,
 ) -> Allocation:
     """An allocation of `problem` with its certificate.
 
-    solver        "auction", "min-cost-flow", "greedy", "first-come" or an options object such as `Auction(...)`
+    solver        name of a solver (see SOLVERS) or an options object such as `Auction(...)`
     gap           stop once (bound - value) / bound is certified to be at most this
     time_limit    seconds after which the best allocation so far is returned
-    start_prices  float64[users] >= 0, as from an earlier `Allocation.user_prices`; a hint that solvers may use. The
-                  certificate never trusts them
-    on_step       called after each step with a dict: step, value, bound, gap, seconds and what the solver adds (eps)
+    start         an earlier Allocation, of this problem or of one with some of the same ids. Its matches that are still
+                  possible and its prices are certified as step 1; the solve ends there if they reach the gap
+    start_prices  float64[users] >= 0, in place of the prices of `start`; a hint that solvers may use. The certificate
+                  never trusts them
+    on_step       called after each step with a dict: step, solver, value, bound, gap, matches (the best so far),
+                  seconds, and what the solver adds (such as eps). The answer keeps them as `history`
     throw         raise SolverError with the status sentence where the gap was not certified
 
-    Ctrl-C ends the solve with status `interrupted` and the best allocation so far (KeyboardInterrupt if there is none).
-    Raises ProblemError for an unknown solver name, a gap outside 0..1, or prices that are not finite and >= 0.
+    Ctrl-C ends the solve with status `interrupted` and the best allocation so far: solvers hand it back as they do at a
+    time limit. A second Ctrl-C does not wait for them (KeyboardInterrupt if there is no allocation yet).
+    Raises ProblemError for an unknown solver name, a gap outside 0..1, a start that is no Allocation, or prices that
+    are not finite and >= 0.
     """
     chosen_solver = make_solver(solver)
     if not 0 <= gap <= 1:
         raise ProblemError(f"gap is {gap}, expected a number from 0 to 1")
-    if start_prices is not None:
-        start_prices = check_prices(problem, start_prices)
-    goal = Goal(gap, Clock(time_limit), start_prices)
-    best = _Best(problem, gap)
-    if start_prices is not None:
-        best.offer_prices(upper_bound(problem, start_prices), start_prices)
+    clock, best, history = Clock(time_limit), Best(problem, gap), []
+    begin, goal = _where_to_start(problem, gap, clock, start, start_prices)
     try:
-        for number, step in enumerate(chosen_solver.steps(problem, goal), start=1):
-            best.add(step)
-            if on_step is not None:
-                on_step({"step": number, **step.notes, **best.figures, "seconds": goal.clock.seconds})
-            if best.reached or goal.clock.stop:
-                break
+        with interruptible(clock):
+            if start_prices is not None and goal.start_prices is not None:
+                best.add_prices(goal.start_prices)
+            for number, step in enumerate(_steps(chosen_solver, problem, goal, begin), start=1):
+                best.add(step)
+                told = {"step": number, "solver": chosen_solver.name, **step.notes, **best.figures}
+                history.append(told | {"seconds": clock.seconds})
+                if on_step is not None:
+                    on_step(history[-1])
+                if best.reached or clock.stop:
+                    break
     except KeyboardInterrupt:
-        if best.chosen is None:
-            raise
-        goal.clock.interrupted = True
-    return _answer(best, chosen_solver, goal.clock, throw)
+        clock.interrupted = True
+    return _answer(best, chosen_solver, clock, tuple(history), throw)
 
 
 def make_solver(solver: str | Solver) -> Solver:
@@ -83,48 +88,37 @@ def make_solver(solver: str | Solver) -> Solver:
     return made
 
 
-class _Best:
-    """The best chosen edges and the best prices so far; they may come from different steps."""
-
-    def __init__(self, problem: Problem, gap: float) -> None:
-        self.problem, self.asked = problem, max(gap, OPTIMAL_GAP)
-        self.chosen: np.ndarray | None = None
-        self.prices: np.ndarray | None = None
-        self.value, self.bound = -1.0, np.inf
-
-    def add(self, step: Step) -> None:
-        certificate = certify(self.problem, step.chosen, step.prices)
-        if certificate.value > self.value:
-            self.value, self.chosen = certificate.value, step.chosen
-        self.offer_prices(certificate.bound, step.prices)
-
-    def offer_prices(self, bound: float, prices: np.ndarray) -> None:
-        if bound < self.bound:
-            self.bound, self.prices = bound, prices
-
-    @property
-    def gap(self) -> float:
-        return relative_gap(self.value, self.bound)
-
-    @property
-    def reached(self) -> bool:
-        return self.gap <= self.asked
-
-    @property
-    def figures(self) -> dict[str, float]:
-        return {"value": self.value, "bound": self.bound, "gap": self.gap}
+def _where_to_start(
+    problem: Problem, gap: float, clock: Clock, start: Allocation | None, start_prices: np.ndarray | None
+) -> tuple[Start | None, Goal]:
+    begin = None if start is None else start_from(problem, start)
+    prices = None if begin is None else begin.prices
+    if start_prices is not None:
+        prices = check_prices(problem, start_prices)
+    chosen = begin.chosen if begin is not None and begin.chosen.size else None
+    return begin, Goal(gap, clock, prices, chosen)
 
 
-def _answer(best: _Best, solver: Solver, clock: Clock, throw: bool) -> Allocation:
+def _steps(solver: Solver, problem: Problem, goal: Goal, begin: Start | None) -> Iterator[Step]:
+    """The start as a step of its own, if it has matches, then those of the solver."""
+    if begin is not None and goal.start_chosen is not None:
+        yield Step(begin.chosen, begin.prices, {"solver": "start"}, begin.group_prices)
+    yield from solver.steps(problem, goal)
+
+
+def _answer(best: Best, solver: Solver, clock: Clock, history: tuple[dict[str, Any], ...], throw: bool) -> Allocation:
     if best.chosen is None or best.prices is None:
+        if clock.interrupted:
+            raise KeyboardInterrupt
         raise SolverError(f"{solver.name} gave no allocation")
     status = _status(best, solver, clock)
     if throw and not best.reached:
         raise SolverError(f"{solver.name}: {status.sentence} The gap is {best.gap:.2e}, asked for {best.asked:.2e}.")
-    return Allocation(best.problem, best.chosen, best.prices, solver.name, status, best.bound, clock.seconds)
+    answer = best.problem, best.chosen, best.prices, solver.name, status, best.bound, clock.seconds
+    return Allocation(*answer, history=history)
 
 
-def _status(best: _Best, solver: Solver, clock: Clock) -> Status:
+def _status(best: Best, solver: Solver, clock: Clock) -> Status:
     if best.gap <= OPTIMAL_GAP:
         return Status.OPTIMAL
     if best.reached:

@@ -51,11 +51,16 @@ class Clock:
 
 @dataclass(frozen=True, eq=False)
 class Goal:
-    """What is asked of a solver: the gap, the time left, and prices to start from (float64[users] or None)."""
+    """What is asked of a solver: the gap, the time left, and where to start.
+
+    start_prices  float64[users] >= 0 to start from, or None
+    start_chosen  int64[matches], ascending: a feasible allocation to start from, certified by the driver before; or None
+    """
 
     gap: float
     clock: Clock
     start_prices: np.ndarray | None = None
+    start_chosen: np.ndarray | None = None
 
 
 class Solver(Protocol):

@@ -1,0 +1,90 @@
+"""An earlier allocation as the start of a solve: its matches and prices, carried over by outside ids."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .allocation import Allocation
+from .cheap_prices import closed_user_prices
+from .errors import ProblemError
+from .problem import Problem
+from .start_kernels import find_edges, keep_within
+
+
+@dataclass(frozen=True, eq=False)
+class Start:
+    """Matches and prices of an earlier allocation, as edges and users of the problem at hand.
+
+    chosen        int64[matches], ascending, feasible
+    prices        float64[users], 0 for users that the earlier problem did not have
+    group_prices  float64[groups] or None
+    """
+
+    chosen: np.ndarray
+    prices: np.ndarray
+    group_prices: np.ndarray | None = None
+
+
+def start_from(problem: Problem, earlier: Allocation) -> Start:
+    """Where a solve of `problem` can start from `earlier`, an allocation of this or of an overlapping problem.
+
+    Matches whose item, user or edge is gone are left out, and so are those of the lowest scores over a limit. O(matches)
+    time and memory. Raises ProblemError for anything but an Allocation.
+    """
+    if not isinstance(earlier, Allocation):
+        raise ProblemError(f"start is {type(earlier).__name__}, expected an Allocation as returned by solve")
+    if earlier.problem is problem:
+        return Start(np.sort(earlier.chosen), earlier.user_prices, earlier.group_prices)
+    before = earlier.problem
+    item_rows = rows_among(problem.item_ids, problem.items, before.item_ids, before.items)
+    user_rows = rows_among(problem.user_ids, problem.users, before.user_ids, before.users)
+    edge = matched_edges(problem, item_rows[before.item_of(earlier.chosen)], user_rows[before.user[earlier.chosen]])
+    prices = np.zeros(problem.users)
+    prices[user_rows[user_rows >= 0]] = earlier.user_prices[user_rows >= 0]
+    return Start(within_limits(problem, edge[edge >= 0]), np.maximum(prices, closed_user_prices(problem)))
+
+
+def rows_among(ids: np.ndarray | None, rows: int, given: np.ndarray | None, count: int) -> np.ndarray:
+    """Row of each of the `count` ids in `given` among the `rows` ids in `ids`, int64[count]; -1 where it is unknown.
+
+    None for either: the row numbers are the ids.
+    """
+    if (ids is None and given is None) or (ids is not None and given is not None and np.array_equal(ids, given)):
+        out = np.arange(count)
+        out[rows:] = -1
+        return out
+    ids = np.arange(rows) if ids is None else ids
+    given = np.arange(count) if given is None else given
+    if ids.size == 0 or (ids.dtype.kind == "U") != (given.dtype.kind == "U"):
+        return np.full(count, -1)
+    order = np.argsort(ids, kind="stable")
+    place = order[np.minimum(np.searchsorted(ids, given, sorter=order), ids.size - 1)]
+    return np.where(ids[place] == given, place, -1)
+
+
+def matched_edges(problem: Problem, item: np.ndarray, user: np.ndarray) -> np.ndarray:
+    """Edge of each pair of an item row and a user row, int64[pairs]; -1 where a row is -1 or the pair is no edge."""
+    out = np.empty(item.size, np.int64)
+    find_edges(problem.indptr, problem.user, item.astype(np.int64), user.astype(np.int64), out)
+    return out
+
+
+def within_limits(problem: Problem, edge: np.ndarray) -> np.ndarray:
+    """The edges (int64[n], each once) that are worth something and keep every limit, highest scores first; ascending."""
+    edge = np.sort(edge)
+    score = problem.score[edge]
+    if problem.floor is None and not (score > 0).all():  # an edge worth nothing can still serve a floor
+        edge, score = edge[score > 0], score[score > 0]
+    item, user = problem.item_of(edge), problem.user[edge].astype(np.int64)
+    group = np.full(edge.size, -1) if problem.group is None else problem.group[edge].astype(np.int64)
+    loads = (problem.demand, item), (problem.capacity, user), (_group_limit(problem), group[group >= 0])
+    if all((np.bincount(row, minlength=limit.size) <= limit).all() for limit, row in loads):
+        return edge
+    kept = np.zeros(edge.size, np.bool_)
+    items, users, groups = (limit.astype(np.int64) for limit, _ in loads)
+    keep_within(np.argsort(-score, kind="stable"), item, user, group, items, users, groups, kept)
+    return edge[kept]
+
+
+def _group_limit(problem: Problem) -> np.ndarray:
+    return np.zeros(0, np.int64) if problem.group_limit is None else problem.group_limit
