@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .instance_rows import draw_rows, lognormal_scores
 from .problem import Problem
 
 
@@ -19,11 +20,9 @@ class Skewed:
     skew: float = 0.7
 
     def make(self, seed: int = 0) -> Problem:
-        """The problem, each item with at most `candidates` distinct users."""
-        rng = np.random.default_rng(seed)
-        weight = np.arange(1, self.users + 1) ** -self.skew
-        indptr, user = draw_lists(rng, self.items, self.candidates, weight)
-        score = rng.lognormal(size=user.size).astype(np.float32)
+        """The problem, each item with `candidates` distinct users."""
+        indptr, user = draw_rows(seed, self.items, self.candidates, by_rank(self.users, self.skew))
+        score = lognormal_scores(seed, user)
         return Problem.from_csr(indptr, user, score, self.demand, np.full(self.users, self.capacity))
 
 
@@ -46,8 +45,7 @@ class TiedGroups:
     def make(self, seed: int = 0) -> Problem:
         """The problem: score = the group's affinity x the user's activity."""
         rng = np.random.default_rng(seed)
-        weight = np.arange(1, self.users + 1) ** -self.skew
-        ends, listed = draw_lists(rng, self.groups, self.candidates, weight)
+        ends, listed = draw_rows(seed, self.groups, self.candidates, by_rank(self.users, self.skew))
         group = rng.integers(0, self.groups, self.items)
         length = np.diff(ends)[group]
         indptr = np.concatenate([np.zeros(1, np.int64), np.cumsum(length)])
@@ -70,28 +68,15 @@ class TightFlat:
 
     def make(self, seed: int = 0) -> Problem:
         """The problem: score = lognormal x the user's lognormal."""
-        rng = np.random.default_rng(seed)
-        indptr, user = draw_lists(rng, self.items, self.candidates, np.ones(self.users))
-        score = rng.lognormal(sigma=0.7, size=user.size) * rng.lognormal(sigma=0.5, size=self.users)[user]
-        capacity = np.full(self.users, self.capacity)
-        return Problem.from_csr(indptr, user, score.astype(np.float32), self.demand, capacity)
+        indptr, user = draw_rows(seed, self.items, self.candidates, np.ones(self.users))
+        of_user = np.random.default_rng(seed).lognormal(sigma=0.5, size=self.users)
+        score = lognormal_scores(seed, user, 0.7, of_user)
+        return Problem.from_csr(indptr, user, score, self.demand, np.full(self.users, self.capacity))
 
 
-def draw_lists(rng: np.random.Generator, rows: int, length: int, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """For each row about `length` distinct users (fewer only where draws collide), probability ~ weight, ascending.
-
-    Returns indptr int64[rows + 1] and user int32[edges].
-    """
-    users = weight.size
-    cumulative = np.cumsum(weight)
-    drawn = np.searchsorted(cumulative, rng.random((rows, 2 * length)) * cumulative[-1], side="right")
-    key = np.unique(drawn + np.arange(rows)[:, None] * users)
-    row = key // users
-    place = np.lexsort((rng.random(key.size), row))
-    start = np.searchsorted(row, np.arange(rows))
-    keep = np.sort(place[np.arange(key.size) - start[row] < length])
-    counts = np.bincount(row[keep], minlength=rows)
-    return np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)]), (key[keep] % users).astype(np.int32)
+def by_rank(users: int, skew: float) -> np.ndarray:
+    """float64[users]: rank^-skew, the most popular user first."""
+    return np.arange(1, users + 1, dtype=np.float64) ** -skew
 
 
 SCORE_KINDS = ("spread", "levels", "equal", "wide", "zeros")
