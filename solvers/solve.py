@@ -19,10 +19,12 @@ from .step import Clock, Goal, Solver, Step
 SOLVERS = {
     "auction": ("auction", "Auction"),
     "min-cost-flow": ("min_cost_flow", "MinCostFlow"),
+    "lp": ("lp", "Lp"),
+    "pdlp": ("lp", "pdlp"),
     "greedy": ("greedy", "Greedy"),
     "first-come": ("first_come", "FirstCome"),
 }
-"""Name of each solver, its module and its class of options."""
+"""Name of each solver, its module and what makes its options there."""
 
 
 def solve(

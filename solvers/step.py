@@ -39,6 +39,11 @@ class Clock:
         return time.perf_counter() - self._start
 
     @property
+    def left(self) -> float | None:
+        """Seconds left of the limit, 0 once it has passed; None without one."""
+        return None if self._limit is None else max(0.0, self._limit - self.seconds)
+
+    @property
     def out_of_time(self) -> bool:
         """Whether the time limit has passed."""
         return self._limit is not None and self.seconds >= self._limit
@@ -66,12 +71,15 @@ class Goal:
 class Solver(Protocol):
     """A solver is its options, frozen. `steps` yields answers; the driver certifies each and may stop asking.
 
-    name      as in `solve(problem, name)`
-    promises  whether going on leads to any gap asked for; False: one answer, take it as it is
+    promises  whether going on leads to any gap asked for; False: take the answer as it is
     """
 
-    name: ClassVar[str]
     promises: ClassVar[bool]
+
+    @property
+    def name(self) -> str:
+        """As in `solve(problem, name)`."""
+        ...
 
     def steps(self, problem: Problem, goal: Goal) -> Iterator[Step]:
         """Answers in order; each feasible. After `goal.clock.stop` at most one more."""

@@ -1,0 +1,94 @@
+"""The linear program: fractional by HiGHS or PDLP, then rounded to whole matches."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from .cheap_prices import closed_user_prices
+from .lp_model import LpModel, LpPoint, Pdlp, highs, lp_model
+from .problem import Problem
+from .start_kernels import keep_within
+from .step import Goal, Step
+
+SAME_FRACTION = 1e-6
+"""Fractions nearer than this count as equal when they are rounded."""
+
+
+@dataclass(frozen=True)
+class Lp:
+    """The linear program, exact by HiGHS ("lp") or approximate by PDLP ("pdlp"); its duals are the user prices.
+
+    The matrix is totally unimodular, so a vertex is whole already: HiGHS's dual simplex ends in one, and is exact up to
+    its tolerance of 1e-7 of the largest score. PDLP, a first-order method, ends near the optimum at fractions that are
+    rounded: edges by falling fraction, then score, each where both sides have places left. It is run again and again,
+    each time from the last point to a tenth of the tolerance, until the gap asked for is certified or the last
+    tolerance is reached; rounding leaves about 1e-4 to 1e-3.
+
+    Promises no gap. HiGHS: 10 to 20 us and 600 to 850 bytes an edge at 2 M edges, more above; one answer, at the end or
+    at the time limit (then the edges by score). PDLP: 7 to 14 us and 300 bytes an edge. Neither can be interrupted
+    inside, and neither takes a start. Notes of each step: `fractional_value`, `iterations`.
+
+    method           "highs" or "pdlp"
+    first_tolerance  relative tolerance of PDLP's first answer
+    last_tolerance   and of its last
+    threads          threads of PDLP
+
+    Source: Huangfu and Hall, "Parallelizing the dual revised simplex method" (2018); Applegate et al., "Practical
+    large-scale linear programming using primal-dual hybrid gradient" (2021).
+    """
+
+    method: str = "highs"
+    first_tolerance: float = 1e-3
+    last_tolerance: float = 1e-6
+    threads: int = 1
+
+    promises: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        if self.method not in ("highs", "pdlp") or not 0 < self.last_tolerance <= self.first_tolerance:
+            raise ValueError(f"{self}: expected method 'highs' or 'pdlp' and 0 < last_tolerance <= first_tolerance")
+        if self.threads < 1:
+            raise ValueError(f"{self}: expected at least 1 thread")
+
+    @property
+    def name(self) -> str:
+        """The solver's name: "lp" by HiGHS, "pdlp" by PDLP."""
+        return "lp" if self.method == "highs" else "pdlp"
+
+    def steps(self, problem: Problem, goal: Goal) -> Iterator[Step]:
+        """HiGHS: one answer. PDLP: one for each tolerance."""
+        model = lp_model(problem, None)
+        if model.edge.size == 0:
+            yield Step(np.zeros(0, np.int64), closed_user_prices(problem))
+            return
+        if self.method == "highs":
+            yield rounded(problem, model, highs(model, goal.clock.left))
+            return
+        code, tolerance = Pdlp(model), self.first_tolerance
+        while True:
+            yield rounded(problem, model, code.run(tolerance, self.threads, goal.clock.left))
+            if tolerance <= self.last_tolerance or goal.clock.stop:
+                return
+            tolerance = max(tolerance / 10, self.last_tolerance)
+
+
+def pdlp() -> Lp:
+    """`Lp` by PDLP with its defaults."""
+    return Lp(method="pdlp")
+
+
+def rounded(problem: Problem, model: LpModel, point: LpPoint) -> Step:
+    """Whole matches, the largest fractions first, and the duals, clipped to >= 0, as prices."""
+    fraction = np.round(point.x / SAME_FRACTION)
+    kept = np.zeros(model.edge.size, np.bool_)
+    item, user = problem.item_of(model.edge), problem.user[model.edge].astype(np.int64)
+    group = np.full(item.size, -1) if problem.group is None else problem.group[model.edge].astype(np.int64)
+    left = np.split(model.upper.astype(np.int64), [problem.items, problem.items + problem.users])
+    keep_within(np.lexsort((-model.score, -fraction)), item, user, group, left[0], left[1], left[2], kept)
+    price = np.maximum(point.dual, 0.0) * model.unit
+    users, groups = np.split(price[problem.items :], [problem.users])
+    notes = {"fractional_value": float(model.score @ point.x) * model.unit, "iterations": point.iterations}
+    prices = np.maximum(users, closed_user_prices(problem))
+    return Step(model.edge[kept], prices, notes, groups if problem.group is not None else None)
