@@ -99,11 +99,10 @@ def draw_rest(state: np.ndarray, weight: np.ndarray, taken: np.ndarray, row: np.
 
 
 @nb.njit(cache=True, nogil=True)
-def draw_distinct(state: np.ndarray, keep: np.ndarray, alias: np.ndarray, taken: np.ndarray, row: np.ndarray) -> int:
-    """Fills row (int32) with users drawn from the alias table, each once; returns how many were found in time.
-
-    In place: taken uint8[users], 1 for the users found.
-    """
+def draw_row(
+    state: np.ndarray, weight: np.ndarray, keep: np.ndarray, alias: np.ndarray, taken: np.ndarray, row: np.ndarray
+) -> None:
+    """Fills row (int32) with users drawn with probability ~ weight, each once; taken: uint8[users], zeros."""
     count = 0
     for _ in range(MOST_TRIES * row.size):
         if count == row.size:
@@ -116,42 +115,121 @@ def draw_distinct(state: np.ndarray, keep: np.ndarray, alias: np.ndarray, taken:
             taken[u] = 1
             row[count] = u
             count += 1
-    return count
+    if count < row.size:
+        draw_rest(state, weight, taken, row, count)
+    for j in range(count):
+        taken[row[j]] = 0
+
+
+@nb.njit(cache=True, nogil=True)
+def longest_row(first: int, last: int, indptr: np.ndarray) -> int:
+    """Most edges of one of the rows first to last - 1."""
+    longest = 0
+    for r in range(first, last):
+        longest = max(longest, indptr[r + 1] - indptr[r])
+    return longest
 
 
 @nb.njit(cache=True, nogil=True)
 def draw_users(  # noqa: PLR0917
     first: int,
     last: int,
-    length: int,
+    indptr: np.ndarray,
     seed: np.uint64,
     weight: np.ndarray,
     keep: np.ndarray,
     alias: np.ndarray,
     out: np.ndarray,
 ) -> None:
-    """Rows first to last - 1: `length` distinct users each, drawn one after the other with probability ~ weight.
+    """Rows first to last - 1: distinct users, drawn one after the other with probability ~ weight, then ascending.
 
-    weight float64[users] > 0; keep, alias: its alias table; length <= users. Written: out int32[rows * length], row r
-    in [r * length, (r + 1) * length), ascending.
+    weight float64[users] > 0; keep, alias: its alias table. Written: out int32[edges], row r in indptr[r] to
+    indptr[r + 1] (int64[rows + 1]), no row longer than the users.
     """
-    state, taken, spare = np.empty(1, np.uint64), np.zeros(weight.size, np.uint8), np.empty(length, np.int32)
+    state, taken = np.empty(1, np.uint64), np.zeros(weight.size, np.uint8)
+    spare = np.empty(longest_row(first, last, indptr), np.int32)
     for r in range(first, last):
         start_stream(seed, r, state)
-        row = out[r * length : (r + 1) * length]
-        count = draw_distinct(state, keep, alias, taken, row)
-        if count < length:
-            draw_rest(state, weight, taken, row, count)
-        for j in range(count):
-            taken[row[j]] = 0
+        row = out[indptr[r] : indptr[r + 1]]
+        draw_row(state, weight, keep, alias, taken, row)
+        sort_users(row, spare[: row.size], weight.size)
+
+
+@nb.njit(cache=True, nogil=True)
+def draw_best(  # noqa: PLR0917
+    first: int,
+    last: int,
+    seed: np.uint64,
+    weight: np.ndarray,
+    keep: np.ndarray,
+    alias: np.ndarray,
+    worth: np.ndarray,
+    topic: np.ndarray,
+    item_worth: np.ndarray,
+    item_topic: np.ndarray,
+    out: np.ndarray,
+    score: np.ndarray,
+) -> None:
+    """Rows first to last - 1: of twice as many users as wanted, drawn like those of `draw_users`, the best half.
+
+    score = worth[user] * item_worth[row] * exp(0.6 * normal + 1 where the topics are the same). worth float32[users],
+    topic int32[users], item_worth float32[rows], item_topic int32[rows]. Written: out int32[rows, length], users
+    ascending in a row, and score float32[rows, length].
+    """
+    length = out.shape[1]
+    state, taken = np.empty(1, np.uint64), np.zeros(weight.size, np.uint8)
+    row, spare = np.empty(min(2 * length, weight.size), np.int32), np.empty(min(2 * length, weight.size), np.int32)
+    scores, ordered = np.empty(row.size + 1, np.float32), np.empty(row.size, np.float32)
+    for r in range(first, last):
+        start_stream(seed, r, state)
+        draw_row(state, weight, keep, alias, taken, row)
         sort_users(row, spare, weight.size)
+        for j in range(0, row.size, 2):
+            scores[j], scores[j + 1] = normal_pair(state)
+        for j in range(row.size):
+            u = row[j]
+            same = 1.0 if topic[u] == item_topic[r] else 0.0
+            scores[j] = worth[u] * item_worth[r] * np.exp(0.6 * scores[j] + same)
+        ordered[:] = scores[: row.size]
+        keep_best(row, scores, ordered, out[r], score[r])
+
+
+@nb.njit(cache=True, nogil=True)
+def keep_best(row: np.ndarray, scores: np.ndarray, ordered: np.ndarray, out: np.ndarray, out_score: np.ndarray) -> None:
+    """Writes the out.size entries of row with the highest scores into out and out_score, in the row's order.
+
+    Ties at the last place go to the earlier entry. Reorders `ordered`, a copy of the scores.
+    """
+    ordered.sort()
+    least = ordered[row.size - out.size]
+    at_least = out.size
+    for j in range(row.size):
+        at_least -= scores[j] > least
+    count = 0
+    for j in range(row.size):
+        if scores[j] < least or (scores[j] == least and at_least == 0):
+            continue
+        at_least -= scores[j] == least
+        out[count], out_score[count] = row[j], scores[j]
+        count += 1
+
+
+@nb.njit(cache=True, nogil=True)
+def normal_pair(state: np.ndarray) -> tuple[float, float]:
+    """Two independent standard normal numbers, by the polar method of Marsaglia; moves state (uint64[1]) on."""
+    x, y, square = 0.0, 0.0, 2.0
+    while square >= 1.0 or square == 0.0:
+        x, y = 2.0 * uniform(state) - 1.0, 2.0 * uniform(state) - 1.0
+        square = x * x + y * y
+    scale = np.sqrt(-2.0 * np.log(square) / square)
+    return x * scale, y * scale
 
 
 @nb.njit(cache=True, nogil=True)
 def draw_lognormal(  # noqa: PLR0917
     first: int, last: int, seed: np.uint64, sigma: float, user: np.ndarray, factor: np.ndarray, out: np.ndarray
 ) -> None:
-    """Blocks first to last - 1 of out (float32[n]): exp(sigma * normal), by the polar method of Marsaglia.
+    """Blocks first to last - 1 of out (float32[n]): exp(sigma * normal).
 
     factor: float32[users] by which the scores of user (int32[n]) are multiplied, or of size 0: none.
     """
@@ -160,14 +238,10 @@ def draw_lognormal(  # noqa: PLR0917
         start_stream(seed, block, state)
         end = min((block + 1) * BLOCK, out.size)
         for e in range(block * BLOCK, end, 2):
-            x, y, square = 0.0, 0.0, 2.0
-            while square >= 1.0 or square == 0.0:
-                x, y = 2.0 * uniform(state) - 1.0, 2.0 * uniform(state) - 1.0
-                square = x * x + y * y
-            scale = sigma * np.sqrt(-2.0 * np.log(square) / square)
-            out[e] = np.exp(x * scale)
+            x, y = normal_pair(state)
+            out[e] = np.exp(sigma * x)
             if e + 1 < end:
-                out[e + 1] = np.exp(y * scale)
+                out[e + 1] = np.exp(sigma * y)
         if factor.size:
             for e in range(block * BLOCK, end):
                 out[e] *= factor[user[e]]

@@ -13,18 +13,24 @@ TASKS = 64
 """Ranges that a drawing is cut into, more than the cores of most machines so that all end at about the same time."""
 
 
-def draw_rows(seed: int, rows: int, length: int, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """For each row min(length, users) distinct users, drawn one after the other with probability ~ weight, ascending.
+def draw_rows(seed: int, lengths: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """For row r min(lengths[r], users) distinct users, drawn one after the other with probability ~ weight, ascending.
 
     weight: float64[users] > 0. Returns indptr int64[rows + 1] and user int32[edges]; 17 bytes a user and 1 a user and
     core of scratch.
     """
-    length = min(length, weight.size)
+    indptr = np.zeros(lengths.size + 1, np.int64)
+    np.cumsum(np.minimum(lengths, weight.size), out=indptr[1:])
+    user = np.empty(indptr[-1], np.int32)
+    in_ranges(draw_users, lengths.size, indptr, stream_seed(seed, 0), weight, *alias_of(weight), user)
+    return indptr, user
+
+
+def alias_of(weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Vose's alias table of weight (float64[users] > 0): float32[users] and int32[users]."""
     keep, alias = np.empty(weight.size, np.float32), np.empty(weight.size, np.int32)
     alias_table(weight, keep, alias)
-    user = np.empty(rows * length, np.int32)
-    in_ranges(draw_users, rows, length, stream_seed(seed, 0), weight, keep, alias, user)
-    return np.arange(rows + 1, dtype=np.int64) * length, user
+    return keep, alias
 
 
 def lognormal_scores(
@@ -34,6 +40,19 @@ def lognormal_scores(
     factor = np.zeros(0, np.float32) if user_factor is None else user_factor.astype(np.float32)
     score = np.empty(user.size, np.float32)
     in_ranges(draw_lognormal, -(-user.size // BLOCK), stream_seed(seed, 1), sigma, user, factor, score)
+    return score
+
+
+def to_levels(score: np.ndarray, levels: np.ndarray, share: np.ndarray | None = None) -> np.ndarray:
+    """Overwrites score (float32[edges]) with `levels` in rising order, the lowest scores with the first; returns it.
+
+    share: float64[levels], how frequent each is, equal if None; met on the first million scores, so nearly on all.
+    """
+    part = np.full(levels.size, 1.0 / levels.size) if share is None else share / share.sum()
+    if score.size:
+        cuts = np.quantile(score[:1_000_000], np.cumsum(part)[:-1]).astype(np.float32)
+        for block in np.split(score, range(BLOCK, score.size, BLOCK)):
+            block[:] = levels[np.searchsorted(cuts, block)]
     return score
 
 

@@ -4,13 +4,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .instance_rows import draw_rows, lognormal_scores
+from .instance_rows import draw_rows, lognormal_scores, to_levels
 from .problem import Problem
 
 
 @dataclass(frozen=True)
 class Skewed:
-    """Each item's users drawn with probability ~ rank^-skew, lognormal scores: a few users everybody wants."""
+    """Each item's users drawn with probability ~ rank^-skew, lognormal scores: a few users everybody wants.
+
+    levels: number of distinct scores, each as frequent; 0 for continuous ones
+    """
 
     items: int = 10_000
     users: int = 50_000
@@ -18,11 +21,14 @@ class Skewed:
     demand: int = 40
     capacity: int = 10
     skew: float = 0.7
+    levels: int = 0
 
     def make(self, seed: int = 0) -> Problem:
-        """The problem, each item with `candidates` distinct users."""
-        indptr, user = draw_rows(seed, self.items, self.candidates, by_rank(self.users, self.skew))
+        """The problem, each item with `candidates` distinct users (all users if there are fewer)."""
+        indptr, user = draw_rows(seed, np.full(self.items, self.candidates), by_rank(self.users, self.skew))
         score = lognormal_scores(seed, user)
+        if self.levels:
+            score = to_levels(score, np.arange(1, self.levels + 1) / self.levels)
         return Problem.from_csr(indptr, user, score, self.demand, np.full(self.users, self.capacity))
 
 
@@ -45,7 +51,7 @@ class TiedGroups:
     def make(self, seed: int = 0) -> Problem:
         """The problem: score = the group's affinity x the user's activity."""
         rng = np.random.default_rng(seed)
-        ends, listed = draw_rows(seed, self.groups, self.candidates, by_rank(self.users, self.skew))
+        ends, listed = draw_rows(seed, np.full(self.groups, self.candidates), by_rank(self.users, self.skew))
         group = rng.integers(0, self.groups, self.items)
         length = np.diff(ends)[group]
         indptr = np.concatenate([np.zeros(1, np.int64), np.cumsum(length)])
@@ -68,7 +74,7 @@ class TightFlat:
 
     def make(self, seed: int = 0) -> Problem:
         """The problem: score = lognormal x the user's lognormal."""
-        indptr, user = draw_rows(seed, self.items, self.candidates, np.ones(self.users))
+        indptr, user = draw_rows(seed, np.full(self.items, self.candidates), np.ones(self.users))
         of_user = np.random.default_rng(seed).lognormal(sigma=0.5, size=self.users)
         score = lognormal_scores(seed, user, 0.7, of_user)
         return Problem.from_csr(indptr, user, score, self.demand, np.full(self.users, self.capacity))
