@@ -2,12 +2,18 @@
 
 import numpy as np
 
-from .certificate import certify, relative_gap, upper_bound
+from .certificate import certify, relative_gap, total_score, upper_bound
 from .problem import Problem
 from .step import Step
 
 OPTIMAL_GAP = 1e-9
 """A gap this small is rounding in sums of float32 scores: the allocation counts as optimal."""
+
+
+def worth(problem: Problem, chosen: np.ndarray) -> tuple[int, float]:
+    """How good an allocation is: places that floors ask for and that it fills, then the sum of its scores."""
+    filled = 0 if problem.floor is None else int(np.minimum(problem.item_load(chosen), problem.floor).sum())
+    return filled, total_score(problem, chosen)
 
 
 class Best:

@@ -23,6 +23,7 @@ SOLVERS = {
     "pdlp": ("lp", "pdlp"),
     "greedy": ("greedy", "Greedy"),
     "first-come": ("first_come", "FirstCome"),
+    "local": ("local", "Local"),
 }
 """Name of each solver, its module and what makes its options there."""
 
