@@ -6,10 +6,11 @@ from typing import ClassVar
 
 import numpy as np
 
-from .cheap_prices import closed_user_prices
-from .errors import ProblemError, SolverError
-from .min_cost_flow_kernels import lowest_prices
-from .problem import INT32_MAX, Problem
+from .cheap_prices import certificate_prices
+from .floors import floors_to_meet
+from .min_cost_flow_kernels import keep_worth, lowest_prices
+from .network_flow import best_flow, flow_scale, integer_worth
+from .problem import Problem
 from .step import Goal, Step
 
 PRICE_PASSES = 1000
@@ -21,7 +22,9 @@ class MinCostFlow:
     """OR-Tools' SimpleMinCostFlow on integer scores: optimal up to half a unit of the scale an edge.
 
     Items supply what they want, users pass on what they take, and an arc around all users (worth 0) lets an item stay
-    short. Scores are multiplied by a power of two and rounded; the largest becomes at most 2^`score_bits`, less where
+    short. Each (user, creator) limit is a node before its user; a floor narrows the arc around. Where not all floors
+    can be met, the floors missed are as few as can be, and the score is the highest with so few (see `floors.py`).
+    Scores are multiplied by a power of two and rounded; the largest becomes at most 2^`score_bits`, less where
     the number of nodes could overflow 64-bit arithmetic (from about a million nodes). float32 scores within 2^16 of
     the largest are then exact.
 
@@ -40,57 +43,37 @@ class MinCostFlow:
 
     def steps(self, problem: Problem, goal: Goal) -> Iterator[Step]:
         """One answer."""
+        yield self.step(problem, floors_to_meet(problem))
+
+    def step(self, problem: Problem, least: np.ndarray) -> Step:
+        """The optimum in which each item has at least `least` users (int32[items], floors that can all be met)."""
         scale = self.scale(problem)
-        worth = np.rint(problem.reachable_scores().astype(np.float64) * scale).astype(np.int64)
-        held = _flow(problem, worth)
+        worth = integer_worth(problem, scale)
+        held = best_flow(problem, worth, least)
+        keep_worth(held, worth, problem.indptr, least)
         chosen = np.flatnonzero(held)
-        prices = _prices(problem, worth, held, chosen) / scale
-        yield Step(chosen, np.maximum(prices, closed_user_prices(problem)))
+        price, cost = _prices(problem, worth, held, chosen)
+        prices, group_prices = certificate_prices(problem, price / scale, cost / scale)
+        return Step(chosen, prices, group_prices=group_prices)
 
     def scale(self, problem: Problem) -> float:
         """The power of two that scores are multiplied by."""
-        highest = float(problem.reachable_scores().max(initial=0.0))
-        if highest == 0.0:
-            return 1.0
-        nodes = problem.items + problem.users + 1
-        bits = min(self.score_bits, 60 - int(np.ceil(np.log2(nodes + 1))))
-        return float(2.0 ** (bits - np.ceil(np.log2(highest))))
+        return flow_scale(problem, self.score_bits)
 
 
-def _flow(problem: Problem, worth: np.ndarray) -> np.ndarray:
-    """uint8[edges], 1 where the optimal flow uses the edge."""
-    from ortools.graph.python.min_cost_flow import SimpleMinCostFlow  # not at the top: it takes 0.2 s
-
-    items, users, edges = problem.items, problem.users, problem.edges
-    if edges + items + users > INT32_MAX:
-        raise ProblemError(f"{edges} edges, {items} items and {users} users, min-cost-flow takes {INT32_MAX} in all")
-    item_node, user_node = np.arange(items, dtype=np.int32), np.arange(items, items + users, dtype=np.int32)
-    sink = items + users
-    flow = SimpleMinCostFlow()
-    arcs = flow.add_arcs_with_capacity_and_unit_cost(
-        np.concatenate([np.repeat(item_node, np.diff(problem.indptr)), user_node, item_node]),
-        np.concatenate([problem.user + np.int32(items), np.full(users + items, sink, np.int32)]),
-        np.concatenate([np.ones(edges, np.int64), problem.capacity, problem.demand]),
-        np.concatenate([-worth, np.zeros(users + items, np.int64)]),
-    )
-    supply = np.concatenate([problem.demand, np.zeros(users, np.int64), [-problem.demand.sum(dtype=np.int64)]])
-    flow.set_nodes_supplies(np.arange(sink + 1, dtype=np.int32), supply)
-    status = flow.solve()
-    if status != flow.OPTIMAL:
-        raise SolverError(f"min-cost-flow ended with {status.name} on {problem}, expected OPTIMAL")
-    used = flow.flows(arcs[:edges]).astype(np.uint8)
-    used[worth == 0] = 0
-    return used
-
-
-def _prices(problem: Problem, worth: np.ndarray, held: np.ndarray, chosen: np.ndarray) -> np.ndarray:
-    """Integer prices of the flow, int64[users]."""
+def _prices(problem: Problem, worth: np.ndarray, held: np.ndarray, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Integer prices of the flow, int64[users], and what an edge of each group costs, int64[groups]."""
     by_user = np.argsort(problem.user[chosen], kind="stable")
     holder = problem.item_of(chosen)[by_user]
     holder_start = np.zeros(problem.users + 1, np.int64)
     np.cumsum(np.bincount(problem.user[chosen], minlength=problem.users), out=holder_start[1:])
-    price = np.zeros(problem.users, np.int64)
+    group, full = np.zeros(0, np.int32), np.zeros(0, np.uint8)
+    if problem.group is not None and problem.group_limit is not None:
+        inside = problem.group[chosen]
+        load = np.bincount(inside[inside >= 0], minlength=problem.groups)
+        group, full = problem.group, (load >= problem.group_limit).astype(np.uint8)
+    price, cost = np.zeros(problem.users, np.int64), np.zeros(problem.groups, np.int64)
     budget = PRICE_PASSES * (problem.edges + problem.items)
-    edges = problem.indptr, problem.user, worth, problem.demand
-    lowest_prices(*edges, held, holder_start, holder, price, budget)
-    return price
+    edges = problem.indptr, problem.user, worth, problem.demand, group, full
+    lowest_prices(*edges, held, holder_start, holder, price, cost, budget)
+    return price, cost
