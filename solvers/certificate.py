@@ -1,10 +1,13 @@
-"""The certificate: value, bound and gap from (problem, chosen edges, user prices) alone, by code that is no solver's.
+"""The certificate: value, bound and gap from (problem, chosen edges, prices) alone, by code that is no solver's.
 
-For any prices p >= 0 no allocation is worth more than
+For any user prices p >= 0 and prices r >= 0 of the (user, creator) limits, with net_iu = w_iu - p_u - r_group(iu), no
+allocation is worth more than
 
-    D(p) = sum_u Q_u p_u + sum_i ( sum of the L_i largest of max(0, w_iu - p_u) ),
+    D(p, r) = sum_u Q_u p_u + sum_g limit_g r_g + sum_i ( sum of the L_i largest of max(0, net_iu) ),
 
-by linear programming duality. A solver that errs, or that was stopped, can loosen the bound but never break it.
+by linear programming duality. Where item i must have at least m_i users, its m_i largest nets count as they are, below
+0 too: the bound is then for every allocation that gives each item at least m_i users. A solver that errs, or that was
+stopped, can loosen the bound but never break it.
 """
 
 from dataclasses import dataclass
@@ -12,9 +15,10 @@ from typing import Any
 
 import numpy as np
 
-from .certificate_kernels import item_profits, lowest_place
+from .certificate_kernels import Limits, Rows, item_profits, lowest_place, tally
 from .errors import AllocationError, ProblemError
 from .problem import Problem
+from .threads import over_items
 
 
 @dataclass(frozen=True)
@@ -26,11 +30,22 @@ class Certificate:
     gap: float
 
 
-def certify(problem: Problem, chosen: np.ndarray, user_prices: np.ndarray | None = None) -> Certificate:
-    """Value, bound and gap, after checking every limit. Raises like `check` and `upper_bound`."""
-    check(problem, chosen)
-    value = total_score(problem, chosen)
-    bound = upper_bound(problem, user_prices)
+def certify(
+    problem: Problem,
+    chosen: np.ndarray,
+    user_prices: np.ndarray | None = None,
+    group_prices: np.ndarray | None = None,
+    *,
+    threads: int | None = None,
+) -> Certificate:
+    """Value, bound and gap, after checking every limit. Raises like `check` and `upper_bound`.
+
+    Where the problem has floors, the bound is for allocations that give each item min(floor, its users in `chosen`):
+    all of them where every floor is met.
+    """
+    value, item_load = _checked(problem, chosen)
+    least = None if problem.floor is None else np.minimum(problem.floor, item_load)
+    bound = upper_bound(problem, user_prices, group_prices=group_prices, least=least, threads=threads)
     return Certificate(value, bound, relative_gap(value, bound))
 
 
@@ -44,15 +59,33 @@ def total_score(problem: Problem, chosen: np.ndarray) -> float:
     return float(problem.score[chosen].sum(dtype=np.float64))
 
 
-def upper_bound(problem: Problem, user_prices: np.ndarray | None = None) -> float:
-    """D(p) of the module's formula: no allocation is worth more. O(edges) time, one row of scratch.
+def upper_bound(
+    problem: Problem,
+    user_prices: np.ndarray | None = None,
+    *,
+    group_prices: np.ndarray | None = None,
+    least: np.ndarray | None = None,
+    threads: int | None = None,
+) -> float:
+    """D(p, r) of the module's formula: no allocation is worth more. One pass over the edges, one row of scratch.
 
-    `user_prices`: float64[users], finite, >= 0. None gives the trivial bound, the lower of two: every item gets its
-    best users as if alone, every user its best items as if alone. Raises ProblemError for other prices.
+    user_prices   float64[users], finite, >= 0. None gives the trivial bound, the lower of two: every item gets its best
+                  users as if alone, every user its best items as if alone
+    group_prices  float64[groups], finite, >= 0; None: all 0
+    least         int[items], users that each item has at the least (0 to its demand and its edges); None: 0 for all.
+                  Floors of the problem are not looked at
+    threads       how many threads read the edges; None: one for each core. The bound does not depend on it
+
+    Raises ProblemError for other prices or another `least`.
     """
-    if user_prices is None:
-        return min(_dual_value(problem, np.zeros(problem.users)), _dual_value(problem, _own_best(problem)))
-    return _dual_value(problem, check_prices(problem, user_prices))
+    if group_prices is not None:
+        group_prices = check_group_prices(problem, group_prices)
+    if least is not None:
+        least = _check_least(problem, least)
+    if user_prices is not None:
+        return _dual_value(problem, check_prices(problem, user_prices), group_prices, least, threads)
+    trivial = (np.zeros(problem.users), _own_best(problem))
+    return min(_dual_value(problem, prices, group_prices, least, threads) for prices in trivial)
 
 
 def check_prices(problem: Problem, user_prices: Any) -> np.ndarray:
@@ -60,41 +93,69 @@ def check_prices(problem: Problem, user_prices: Any) -> np.ndarray:
     prices = np.asarray(user_prices, dtype=np.float64)
     if prices.shape != (problem.users,):
         raise ProblemError(f"user prices have shape {prices.shape}, expected ({problem.users},): one for each user")
-    wrong = np.flatnonzero(~((prices >= 0) & (prices < np.inf)))
-    if wrong.size:
-        user = int(wrong[0])
+    user = _first_wrong_price(prices)
+    if user >= 0:
         raise ProblemError(
             f"price of user {problem.user_name(user)!r} is {prices[user]}, expected a finite number >= 0"
         )
     return np.ascontiguousarray(prices)
 
 
-def check(problem: Problem, chosen: np.ndarray) -> None:
-    """Raises AllocationError unless every chosen edge exists, stands once, and no item or user is over its limit.
+def check_group_prices(problem: Problem, group_prices: Any) -> np.ndarray:
+    """The prices as float64[groups]; raises ProblemError where one is missing, not finite or negative."""
+    prices = np.asarray(group_prices, dtype=np.float64)
+    if prices.shape != (problem.groups,):
+        raise ProblemError(
+            f"group prices have shape {prices.shape}, expected ({problem.groups},): one for each (user, creator) limit"
+        )
+    group = _first_wrong_price(prices)
+    if group >= 0:
+        raise ProblemError(
+            f"price of the limit of {problem.group_name(group)} is {prices[group]}, expected a finite number >= 0"
+        )
+    return np.ascontiguousarray(prices)
 
-    `chosen`: integer edge numbers, in any order.
+
+def check(problem: Problem, chosen: np.ndarray) -> None:
+    """Raises AllocationError unless every chosen edge exists, stands once, and nobody is over a limit.
+
+    `chosen`: integer edge numbers, in any order. The limits are those of items, of users, and of users with one creator.
     """
+    _checked(problem, chosen)
+
+
+def _checked(problem: Problem, chosen: np.ndarray) -> tuple[float, np.ndarray]:
+    """The sum of the scores and each item's users, int64[items], once `check` finds nothing wrong."""
     if chosen.ndim != 1 or chosen.dtype.kind not in "iu":
         raise AllocationError(
             f"chosen edges are {chosen.dtype} of {chosen.ndim} dimensions, expected integers of 1 dimension"
         )
-    outside = chosen[(chosen < 0) | (chosen >= problem.edges)]
+    user_load = np.zeros(problem.users, np.int32)
+    stored = problem.stored_score()
+    wrong, value = tally(chosen, problem.edges, problem.user, stored, user_load)
+    if wrong >= 0:
+        chosen = np.sort(chosen)
+        _refuse_edges(problem, chosen)
+        user_load[:] = 0
+        _, value = tally(chosen, problem.edges, problem.user, stored, user_load)
+    item_load = problem.item_load(chosen)
+    _within(item_load, problem.demand, "item", "demand", problem.item_name)
+    _within(user_load, problem.capacity, "user", "capacity", problem.user_name)
+    if problem.group is not None and problem.group_limit is not None:
+        _within_groups(problem, problem.group[chosen], problem.group_limit)
+    return value, item_load
+
+
+def _refuse_edges(problem: Problem, ordered: np.ndarray) -> None:
+    """Raises where an edge of the sorted `ordered` is none or stands twice."""
+    outside = ordered[(ordered < 0) | (ordered >= problem.edges)]
     if outside.size:
         raise AllocationError(f"edge {outside[0]} is chosen, expected 0 to {problem.edges - 1}")
-    ordered = chosen if (chosen[1:] > chosen[:-1]).all() else np.sort(chosen)
     twice = ordered[1:][ordered[1:] == ordered[:-1]]
     if twice.size:
         item, user = int(problem.item_of(twice[:1])[0]), int(problem.user[twice[0]])
         pair = f"item {problem.item_name(item)!r} and user {problem.user_name(user)!r}"
         raise AllocationError(f"{pair} are matched twice (edge {twice[0]}), expected once")
-    _within(problem.item_load(ordered), problem.demand, "item", "demand", problem.item_name)
-    _within(
-        np.bincount(problem.user[ordered], minlength=problem.users),
-        problem.capacity,
-        "user",
-        "capacity",
-        problem.user_name,
-    )
 
 
 def _within(load: np.ndarray, limit: np.ndarray, side: str, limit_name: str, name: Any) -> None:
@@ -104,15 +165,65 @@ def _within(load: np.ndarray, limit: np.ndarray, side: str, limit_name: str, nam
         raise AllocationError(f"{side} {name(row)!r} has {load[row]} matches, over its {limit_name} of {limit[row]}")
 
 
-def _dual_value(problem: Problem, prices: np.ndarray) -> float:
+def _within_groups(problem: Problem, group: np.ndarray, limit: np.ndarray) -> None:
+    load = np.bincount(group[group >= 0], minlength=limit.size)
+    over = np.flatnonzero(load > limit)
+    if over.size:
+        row = int(over[0])
+        raise AllocationError(f"{problem.group_name(row)} have {load[row]} matches, over the limit of {limit[row]}")
+
+
+def _first_wrong_price(prices: np.ndarray) -> int:
+    """Row of the first price that is not finite and >= 0; -1 where all are."""
+    wrong = np.flatnonzero(~((prices >= 0) & (prices < np.inf)))
+    return int(wrong[0]) if wrong.size else -1
+
+
+def _check_least(problem: Problem, least: Any) -> np.ndarray:
+    counts = np.asarray(least)
+    if counts.shape != (problem.items,) or counts.dtype.kind not in "iu":
+        raise ProblemError(
+            f"least is {counts.dtype} of shape {counts.shape}, expected whole numbers ({problem.items},): one an item"
+        )
+    most = np.minimum(problem.demand, np.diff(problem.indptr))
+    wrong = np.flatnonzero((counts < 0) | (counts > most))
+    if wrong.size:
+        item = int(wrong[0])
+        raise ProblemError(
+            f"least of item {problem.item_name(item)!r} is {counts[item]}, expected 0 to {most[item]}: "
+            f"its demand is {problem.demand[item]}"
+        )
+    return np.ascontiguousarray(counts, dtype=np.int32)
+
+
+def _dual_value(
+    problem: Problem,
+    prices: np.ndarray,
+    group_prices: np.ndarray | None = None,
+    least: np.ndarray | None = None,
+    threads: int | None = None,
+) -> float:
     profits = np.zeros(problem.items)
-    item_profits(problem.indptr, problem.user, problem.score, problem.demand, prices, profits)
-    return float(profits.sum() + np.dot(problem.capacity.astype(np.float64), prices))
+    rows = Rows(problem.indptr, problem.user, problem.stored_score(), problem.demand)
+    limits = _limits(problem, group_prices, least)
+    over_items(lambda first, last: item_profits(rows, prices, limits, first, last, profits), problem.indptr, threads)
+    total = float(profits.sum() + np.dot(problem.capacity.astype(np.float64), prices))
+    if group_prices is not None and problem.group_limit is not None:
+        total += float(np.dot(problem.group_limit.astype(np.float64), group_prices))
+    return total
+
+
+def _limits(problem: Problem, group_prices: np.ndarray | None, least: np.ndarray | None) -> Limits:
+    none = np.empty(0, np.int32)
+    least = none if least is None else least
+    if problem.group is None or group_prices is None:
+        return Limits(none, np.empty(0), least)
+    return Limits(problem.group, group_prices, least)
 
 
 def _own_best(problem: Problem) -> np.ndarray:
     """Prices whose bound is at most what users could take if each chose its own best items."""
     prices = np.zeros(problem.users)
     order = np.argsort(problem.score, kind="stable")[::-1]
-    lowest_place(order, problem.user, problem.score, problem.capacity, prices)
+    lowest_place(order, problem.user, problem.stored_score(), problem.capacity, prices)
     return prices

@@ -72,6 +72,10 @@ class Problem:
         """float32[edges]: the scores themselves, or a copy where they are float16."""
         return self.score.astype(np.float32, copy=False)
 
+    def stored_score(self) -> np.ndarray:
+        """The scores as kernels read them: float32[edges], or the bits of float16 as uint16[edges]; never a copy."""
+        return self.score.view(np.uint16) if self.score.dtype == np.float16 else self.score
+
     def __repr__(self) -> str:
         return f"Problem(items={self.items}, users={self.users}, edges={self.edges})"
 
@@ -86,9 +90,9 @@ class Problem:
     def reachable_scores(self) -> np.ndarray:
         """float32[edges]: the scores, 0 where the item wants nobody or the user has no place."""
         if (self.demand > 0).all() and (self.capacity > 0).all():
-            return self.score
+            return self.score32()
         wanted = np.repeat(self.demand > 0, np.diff(self.indptr))
-        return np.where(wanted & (self.capacity > 0)[self.user], self.score, np.float32(0.0))
+        return np.where(wanted & (self.capacity > 0)[self.user], self.score32(), np.float32(0.0))
 
     def item_name(self, row: int) -> Any:
         """Outside id of an item row."""
@@ -97,6 +101,19 @@ class Problem:
     def user_name(self, row: int) -> Any:
         """Outside id of a user row."""
         return row if self.user_ids is None else self.user_ids[row].item()
+
+    def creator_name(self, row: int) -> Any:
+        """Outside id of a creator row."""
+        return row if self.creator_ids is None else self.creator_ids[row].item()
+
+    def group_name(self, group: int) -> str:
+        """The (user, creator) pair of a group, in outside ids: "user 7 and creator 'x'"."""
+        if self.group is None or self.creator is None:
+            raise ProblemError(f"group {group} does not exist, the problem has no (user, creator) limits")
+        edge = int(np.flatnonzero(self.group == group)[0])
+        item = int(self.item_of(np.array([edge]))[0])
+        creator = self.creator_name(int(self.creator[item]))
+        return f"user {self.user_name(int(self.user[edge]))!r} and creator {creator!r}"
 
     @classmethod
     def from_edges(

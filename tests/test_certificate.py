@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dualrec.solvers.certificate import certify, check, upper_bound
-from dualrec.solvers.certificate_kernels import item_profits, lowest_place, sum_of_largest
+from dualrec.solvers.certificate_kernels import Limits, Rows, item_profits, lowest_place, sum_of_largest
 from dualrec.solvers.errors import AllocationError, ProblemError
 from dualrec.solvers.instances import SCORE_KINDS, Ragged
 from dualrec.solvers.problem import Problem
@@ -44,7 +44,9 @@ def test_bound_equals_its_twin(seed: int, kind: str) -> None:
     prices = np.random.default_rng(seed).random(problem.users)
     assert upper_bound(problem, prices) == pytest.approx(dual_value_twin(problem, prices), rel=1e-12)
     profits = np.zeros(problem.items)
-    item_profits(problem.indptr, problem.user, problem.score, problem.demand, prices, profits)
+    rows = Rows(problem.indptr, problem.user, problem.score, problem.demand)
+    none = Limits(np.empty(0, np.int32), np.empty(0), np.empty(0, np.int32))
+    item_profits(rows, prices, none, 0, problem.items, profits)
     assert (profits >= 0).all()
 
 

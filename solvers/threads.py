@@ -1,0 +1,42 @@
+"""Work over ranges of items on several threads; the kernels release Python's lock while they run."""
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
+
+import numpy as np
+
+EDGES_WORTH_A_THREAD = 500_000
+"""Fewer edges than this are done sooner than a thread is started."""
+
+
+def cores() -> int:
+    """Processor cores that this process may use; NUMBA_NUM_THREADS lowers it."""
+    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    asked = os.environ.get("NUMBA_NUM_THREADS", "")
+    return max(1, min(available, int(asked))) if asked.isdigit() else available
+
+
+def item_ranges(indptr: np.ndarray, parts: int) -> np.ndarray:
+    """Boundaries int64[parts + 1] of ranges of items that own about the same number of edges each."""
+    items, edges = indptr.size - 1, int(indptr[-1])
+    inner = np.searchsorted(indptr, np.linspace(0, edges, parts + 1)[1:-1])
+    return np.concatenate([[0], np.minimum(inner, items), [items]])
+
+
+def over_items(work: Callable[[int, int], None], indptr: np.ndarray, threads: int | None = None) -> None:
+    """Calls work(first, last) for ranges of items that together are all of them, at once on several threads.
+
+    `threads`: None takes every core, and one where the problem is small. `work` must not depend on how items are cut
+    into ranges. An exception of `work` comes through.
+    """
+    wanted = cores() if threads is None else threads
+    parts = max(1, min(wanted, int(indptr[-1]) // EDGES_WORTH_A_THREAD))
+    bounds = item_ranges(indptr, parts).tolist()
+    if parts == 1:
+        work(bounds[0], bounds[1])
+        return
+    with ThreadPoolExecutor(parts) as pool:
+        for done in [pool.submit(work, first, last) for first, last in pairwise(bounds)]:
+            done.result()
