@@ -5,15 +5,20 @@ VENV ?= .venv
 TORCH ?= torch==2.13.0
 TORCH_ARGS ?=
 BIN := $(VENV)/bin
+# Where benchmarks leave their figures; notebooks/results is the folder that the repository keeps.
+RESULTS ?= out/bench
+BENCH = $(BIN)/python -m dualrec.solvers.bench --json $(RESULTS)/$@.json
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: help setup nightly test test-slow check format bench clean
+.PHONY: help setup nightly test test-slow check format bench bench-2m bench-25m bench-200m bench-1g bench-table clean
 help:
 	@echo "make nightly    one night on the built-in world: a table and a report"
 	@echo "make test       the fast tests"
 	@echo "make test-slow  all tests, the slow ones too"
 	@echo "make check      lint, format and types"
-	@echo "make bench      solvers side by side on seeded instances"
+	@echo "make bench      solvers side by side on instances of 2 M edges, a few minutes"
+	@echo "make bench-2m   the same on all families; bench-25m, bench-200m, bench-1g: larger ones, up to hours"
+	@echo "make bench-table RESULTS=notebooks/results  writes the table of the results kept there"
 
 setup: $(VENV)/.ready
 $(VENV)/.ready: pyproject.toml
@@ -47,7 +52,22 @@ format: $(VENV)/.checkers
 	$(BIN)/ruff check --fix .
 
 bench: setup
-	$(BIN)/python -m dualrec.solvers.bench
+	$(BENCH) --size 2M --family skewed,tight,ratings --gap 2e-3,2.5e-4 --time-limit 60
+
+bench-2m: setup
+	$(BENCH) --size 2M --gap 2e-3,1e-3,2.5e-4
+
+bench-25m: setup
+	$(BENCH) --size 25M --family skewed,tight --gap 2e-3,1e-3,2.5e-4 --time-limit 1200
+
+bench-200m: setup
+	$(BENCH) --size 200M --family skewed,lists --gap 1e-3 --threads 1,2
+
+bench-1g: setup
+	$(BENCH) --size 1G --family skewed --gap 1e-3 --solver auction,first-come --time-limit 3600
+
+bench-table: setup
+	$(BIN)/python -m dualrec.solvers.bench_table $(RESULTS)
 
 clean:
 	rm -rf $(VENV) .typing build dist *.egg-info

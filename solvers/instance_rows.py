@@ -1,6 +1,5 @@
 """Rows of candidates and scores for seeded instances, on all cores: the seed alone decides the result."""
 
-import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from .instance_kernels import BLOCK, alias_table, draw_lognormal, draw_users
+from .threads import cores
 
 TASKS = 64
 """Ranges that a drawing is cut into, more than the cores of most machines so that all end at about the same time."""
@@ -64,5 +64,5 @@ def stream_seed(seed: int, stream: int) -> np.uint64:
 def in_ranges(kernel: Callable[..., None], count: int, *arguments: Any) -> None:
     """kernel(first, last, *arguments) over ranges that cover 0 to count, on all cores that this process may use."""
     step = max(1, -(-count // TASKS))
-    with ThreadPoolExecutor(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None) as pool:
+    with ThreadPoolExecutor(cores()) as pool:
         list(pool.map(lambda first: kernel(first, min(first + step, count), *arguments), range(0, count, step)))
