@@ -7,7 +7,7 @@ from typing import ClassVar
 import numpy as np
 
 from .best import worth
-from .cheap_prices import lowest_held
+from .cheap_prices import lowest_held, lowest_held_groups
 from .greedy import Greedy
 from .local_kernels import Graph, Guess, Places, look_around, polish_rows
 from .problem import Problem
@@ -56,20 +56,26 @@ class Local:
                 best = step.chosen
         if best is None or goal.clock.stop:
             return
-        search = _Search(problem, best)
+        search = Search(problem, best)
         least = self.least_gain * worth(problem, best)[1]
         for number in range(1, self.max_passes + 1):
             moves, gain = search.run(goal.clock)
             if moves:
-                yield Step(search.chosen, lowest_held(problem, search.chosen), {"pass": number, "moves": moves})
+                prices = lowest_held(problem, search.chosen)
+                groups = lowest_held_groups(problem, search.chosen, prices)
+                yield Step(search.chosen, prices, {"pass": number, "moves": moves}, groups)
             if moves == 0 or gain < least or goal.clock.stop:
                 return
 
 
-class _Search:
-    """The arrays that the kernels work on."""
+class Search:
+    """The arrays that the kernels work on: `chosen`, and what passes make of it.
 
-    def __init__(self, problem: Problem, chosen: np.ndarray) -> None:
+    fresh    uint8[edges], 1 where taking the edge counts as a change; None: changes are not counted
+    changes  how many more of these may be taken than `chosen` has
+    """
+
+    def __init__(self, problem: Problem, chosen: np.ndarray, fresh: np.ndarray | None = None, changes: int = 0) -> None:
         none, floor = np.zeros(0, np.int32), problem.floor
         self.problem = problem
         self.graph = Graph(
@@ -78,8 +84,9 @@ class _Search:
             score=problem.score32(),
             floor=np.zeros(problem.items, np.int32) if floor is None else floor,
             group=none if problem.group is None else problem.group,
+            fresh=np.zeros(0, np.uint8) if fresh is None else fresh,
         )
-        self.places = places_held(problem, chosen)
+        self.places = places_held(problem, chosen, changes)
         self.guess = Guess(
             item_refill=np.zeros(problem.items),
             user_refill=np.zeros(problem.users, np.int64),
@@ -104,8 +111,8 @@ class _Search:
         return np.flatnonzero(self.places.held)
 
 
-def places_held(problem: Problem, chosen: np.ndarray) -> Places:
-    """Who holds what where `chosen` (int64[matches]) is chosen."""
+def places_held(problem: Problem, chosen: np.ndarray, changes: int = 0) -> Places:
+    """Who holds what where `chosen` (int64[matches]) is chosen, and `changes` are left."""
     item, user = problem.item_of(chosen), problem.user[chosen]
     load, user_load = problem.item_load(chosen), np.bincount(user, minlength=problem.users)
     group_left = np.zeros(0, np.int64)
@@ -121,4 +128,4 @@ def places_held(problem: Problem, chosen: np.ndarray) -> Places:
     held = np.zeros(problem.edges, np.uint8)
     held[chosen] = 1
     left = problem.demand - load, problem.capacity - user_load, group_left
-    return Places(held, load, *left, slot_start, slot_edge, slot_item, user_load)
+    return Places(held, load, *left, slot_start, slot_edge, slot_item, user_load, np.array([changes]))

@@ -12,7 +12,8 @@ ROUNDING = 1e-12
 class Graph(NamedTuple):
     """The problem, read-only: indptr int64[items + 1], user int32[edges], score float32[edges], floor int32[items].
 
-    group: int32[edges], -1 for none; of length 0 where no edge has one.
+    group: int32[edges], -1 for none; of length 0 where no edge has one. fresh: uint8[edges], 1 where taking the edge
+    counts as a change; of length 0 where changes are not counted.
     """
 
     indptr: np.ndarray
@@ -20,6 +21,7 @@ class Graph(NamedTuple):
     score: np.ndarray
     floor: np.ndarray
     group: np.ndarray
+    fresh: np.ndarray
 
 
 class Places(NamedTuple):
@@ -31,6 +33,7 @@ class Places(NamedTuple):
     slot_start  int64[users + 1]: user u holds slot_edge[slot_start[u]:][: slot_count[u]], in no order
     slot_edge   int64[slots], and slot_item int64[slots], the items of these edges
     slot_count  int64[users]
+    changes     int64[1], how many more fresh edges may be taken
     """
 
     held: np.ndarray
@@ -42,6 +45,7 @@ class Places(NamedTuple):
     slot_edge: np.ndarray
     slot_item: np.ndarray
     slot_count: np.ndarray
+    changes: np.ndarray
 
 
 class Guess(NamedTuple):
@@ -66,6 +70,12 @@ def open_for(graph: Graph, places: Places, e: int) -> bool:
 
 
 @nb.njit(cache=True, nogil=True)
+def affordable(graph: Graph, places: Places, e: int) -> bool:
+    """Whether edge e may be taken as far as changes are limited."""
+    return graph.fresh.size == 0 or graph.fresh[e] == 0 or places.changes[0] > 0
+
+
+@nb.njit(cache=True, nogil=True)
 def take(graph: Graph, places: Places, e: int, i: int) -> float:
     """Item i takes edge e; returns its score."""
     u = graph.user[e]
@@ -78,6 +88,8 @@ def take(graph: Graph, places: Places, e: int, i: int) -> float:
     places.user_left[u] -= 1
     if graph.group.size > 0 and graph.group[e] >= 0:
         places.group_left[graph.group[e]] -= 1
+    if graph.fresh.size > 0:
+        places.changes[0] -= graph.fresh[e]
     return np.float64(graph.score[e])
 
 
@@ -98,15 +110,17 @@ def give_up(graph: Graph, places: Places, e: int, i: int) -> float:
     places.user_left[u] += 1
     if graph.group.size > 0 and graph.group[e] >= 0:
         places.group_left[graph.group[e]] += 1
+    if graph.fresh.size > 0:
+        places.changes[0] += graph.fresh[e]
     return np.float64(graph.score[e])
 
 
 @nb.njit(cache=True, nogil=True)
 def best_open(graph: Graph, places: Places, i: int) -> int:
-    """Item i's best edge of score > 0 (>= 0 below its floor) that its user has a place for; -1: none."""
+    """Item i's best edge of score > 0 (>= 0 below its floor) that could be taken; -1: none."""
     best, found = np.float64(-1.0 if places.load[i] < graph.floor[i] else 0.0), -1
     for e in range(graph.indptr[i], graph.indptr[i + 1]):
-        if graph.score[e] > best and open_for(graph, places, e):
+        if graph.score[e] > best and open_for(graph, places, e) and affordable(graph, places, e):
             best, found = np.float64(graph.score[e]), e
     return found
 
@@ -210,7 +224,7 @@ def asked_of_user(graph: Graph, places: Places, guess: Guess, e: int) -> tuple[i
 def refill_user(graph: Graph, places: Places, guess: Guess, trail: np.ndarray, u: int) -> float:
     """User u, who lost a place, takes its best edge if that is still possible; returns the gain."""
     e, i = guess.user_refill[u], guess.user_refill_item[u]
-    if e >= 0 and places.item_left[i] > 0 and open_for(graph, places, e):
+    if e >= 0 and places.item_left[i] > 0 and open_for(graph, places, e) and affordable(graph, places, e):
         return move(graph, places, trail, e, i, 1)
     guess.user_refill[u] = -1
     return 0.0
@@ -230,8 +244,8 @@ def refill_item(graph: Graph, places: Places, guess: Guess, trail: np.ndarray, i
 def exchange(graph: Graph, places: Places, guess: Guess, e: int, i: int, own: int) -> float:
     """Item i takes edge e, giving up its edge `own` (-1: it has a place left), and what the user gives up for it.
 
-    The item and the user that lost a place refill it where they can. Undone if nothing is gained or a floor is broken;
-    returns the gain.
+    The item and the user that lost a place refill it where they can. Undone if nothing is gained, a floor is broken or
+    there are too many changes; returns the gain.
     """
     other, loser = asked_of_user(graph, places, guess, e)
     if other == -2:
@@ -248,6 +262,7 @@ def exchange(graph: Graph, places: Places, guess: Guess, e: int, i: int, own: in
     if other >= 0:
         gain += refill_item(graph, places, guess, trail, loser)
     kept = gain > ROUNDING * np.float64(graph.score[e]) and (loser < 0 or places.load[loser] >= enough)
+    kept = kept and places.changes[0] >= 0
     if not kept:
         take_back(graph, places, trail)
     for at in range(1, trail[0, 0] + 1):
@@ -268,7 +283,7 @@ def polish_rows(graph: Graph, places: Places, guess: Guess, first: int, last: in
                 continue
             worth = np.float64(graph.score[e])
             free, full = open_for(graph, places, e), places.item_left[i] == 0
-            if free and not full and places.load[i] < graph.floor[i]:
+            if free and not full and places.load[i] < graph.floor[i] and affordable(graph, places, e):
                 take(graph, places, e, i)
                 set_user_cost(graph, places, guess, graph.user[e])
                 moves, total = moves + 1, total + worth

@@ -6,10 +6,11 @@ from typing import ClassVar
 
 import numpy as np
 
-from .cheap_prices import closed_user_prices
+from .cheap_prices import certificate_prices, closed_user_prices
+from .floors import floors_to_meet, serve_floors
 from .lp_model import LpModel, LpPoint, Pdlp, highs, lp_model
 from .problem import Problem
-from .start_kernels import keep_within
+from .start import taken_in_order
 from .step import Goal, Step
 
 SAME_FRACTION = 1e-6
@@ -59,16 +60,17 @@ class Lp:
 
     def steps(self, problem: Problem, goal: Goal) -> Iterator[Step]:
         """HiGHS: one answer. PDLP: one for each tolerance."""
-        model = lp_model(problem, None)
+        least = None if problem.floor is None else floors_to_meet(problem)
+        model = lp_model(problem, least)
         if model.edge.size == 0:
             yield Step(np.zeros(0, np.int64), closed_user_prices(problem))
             return
         if self.method == "highs":
-            yield rounded(problem, model, highs(model, goal.clock.left))
+            yield rounded(problem, model, highs(model, goal.clock.left), least)
             return
         code, tolerance = Pdlp(model), self.first_tolerance
         while True:
-            yield rounded(problem, model, code.run(tolerance, self.threads, goal.clock.left))
+            yield rounded(problem, model, code.run(tolerance, self.threads, goal.clock.left), least)
             if tolerance <= self.last_tolerance or goal.clock.stop:
                 return
             tolerance = max(tolerance / 10, self.last_tolerance)
@@ -79,16 +81,19 @@ def pdlp() -> Lp:
     return Lp(method="pdlp")
 
 
-def rounded(problem: Problem, model: LpModel, point: LpPoint) -> Step:
-    """Whole matches, the largest fractions first, and the duals, clipped to >= 0, as prices."""
+def rounded(problem: Problem, model: LpModel, point: LpPoint, least: np.ndarray | None) -> Step:
+    """Whole matches, the largest fractions first, that meet the floors `least`; duals, clipped to >= 0, as prices."""
     fraction = np.round(point.x / SAME_FRACTION)
-    kept = np.zeros(model.edge.size, np.bool_)
-    item, user = problem.item_of(model.edge), problem.user[model.edge].astype(np.int64)
-    group = np.full(item.size, -1) if problem.group is None else problem.group[model.edge].astype(np.int64)
-    left = np.split(model.upper.astype(np.int64), [problem.items, problem.items + problem.users])
-    keep_within(np.lexsort((-model.score, -fraction)), item, user, group, left[0], left[1], left[2], kept)
+    chosen = taken_in_order(problem, model.edge, np.lexsort((-model.score, -fraction)))
+    if least is not None and (problem.item_load(chosen) < least).any():
+        held = np.zeros(problem.edges, np.uint8)
+        held[chosen] = 1
+        serve_floors(problem, least, held)
+        chosen = np.flatnonzero(held)
+    notes = {"fractional_value": float(model.score @ point.x) * model.unit, "iterations": point.iterations}
     price = np.maximum(point.dual, 0.0) * model.unit
     users, groups = np.split(price[problem.items :], [problem.users])
-    notes = {"fractional_value": float(model.score @ point.x) * model.unit, "iterations": point.iterations}
-    prices = np.maximum(users, closed_user_prices(problem))
-    return Step(model.edge[kept], prices, notes, groups if problem.group is not None else None)
+    prices, closed = certificate_prices(problem, users, groups)
+    if closed is not None and problem.group_limit is not None:
+        closed = np.where(problem.group_limit > 0, groups, closed)
+    return Step(chosen, prices, notes, closed)

@@ -118,7 +118,7 @@ def _answer(best: Best, solver: Solver, clock: Clock, history: tuple[dict[str, A
     if throw and not best.reached:
         raise SolverError(f"{solver.name}: {status.sentence} The gap is {best.gap:.2e}, asked for {best.asked:.2e}.")
     answer = best.problem, best.chosen, best.prices, solver.name, status, best.bound, clock.seconds
-    return Allocation(*answer, history=history)
+    return Allocation(*answer, group_prices=best.group_prices, history=history)
 
 
 def _status(best: Best, solver: Solver, clock: Clock) -> Status:

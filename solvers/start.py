@@ -17,7 +17,7 @@ class Start:
 
     chosen        int64[matches], ascending, feasible
     prices        float64[users], 0 for users that the earlier problem did not have
-    group_prices  float64[groups] or None
+    group_prices  float64[groups], 0 for (user, creator) limits that the earlier problem did not have; or None
     """
 
     chosen: np.ndarray
@@ -41,7 +41,8 @@ def start_from(problem: Problem, earlier: Allocation) -> Start:
     edge = matched_edges(problem, item_rows[before.item_of(earlier.chosen)], user_rows[before.user[earlier.chosen]])
     prices = np.zeros(problem.users)
     prices[user_rows[user_rows >= 0]] = earlier.user_prices[user_rows >= 0]
-    return Start(within_limits(problem, edge[edge >= 0]), np.maximum(prices, closed_user_prices(problem)))
+    prices = np.maximum(prices, closed_user_prices(problem))
+    return Start(within_limits(problem, edge[edge >= 0]), prices, _group_prices(problem, earlier, user_rows))
 
 
 def rows_among(ids: np.ndarray | None, rows: int, given: np.ndarray | None, count: int) -> np.ndarray:
@@ -75,16 +76,51 @@ def within_limits(problem: Problem, edge: np.ndarray) -> np.ndarray:
     score = problem.score[edge]
     if problem.floor is None and not (score > 0).all():  # an edge worth nothing can still serve a floor
         edge, score = edge[score > 0], score[score > 0]
-    item, user = problem.item_of(edge), problem.user[edge].astype(np.int64)
-    group = np.full(edge.size, -1) if problem.group is None else problem.group[edge].astype(np.int64)
-    loads = (problem.demand, item), (problem.capacity, user), (_group_limit(problem), group[group >= 0])
-    if all((np.bincount(row, minlength=limit.size) <= limit).all() for limit, row in loads):
+    loads = problem.item_load(edge), np.bincount(problem.user[edge], minlength=problem.users)
+    if problem.group is None and (loads[0] <= problem.demand).all() and (loads[1] <= problem.capacity).all():
         return edge
+    return taken_in_order(problem, edge, np.argsort(-score, kind="stable"))
+
+
+def taken_in_order(problem: Problem, edge: np.ndarray, order: np.ndarray) -> np.ndarray:
+    """Takes edge[order[0]], edge[order[1]] and so on while the item, the user and the group have places; ascending.
+
+    edge: int64[n], ascending, each once; order: int64[n].
+    """
+    item, user = problem.item_of(edge), problem.user[edge].astype(np.int64)
+    group, group_left = np.full(edge.size, -1), np.zeros(0, np.int64)
+    if problem.group is not None and problem.group_limit is not None:
+        group, group_left = problem.group[edge].astype(np.int64), problem.group_limit.astype(np.int64)
+    left = problem.demand.astype(np.int64), problem.capacity.astype(np.int64), group_left
     kept = np.zeros(edge.size, np.bool_)
-    items, users, groups = (limit.astype(np.int64) for limit, _ in loads)
-    keep_within(np.argsort(-score, kind="stable"), item, user, group, items, users, groups, kept)
+    keep_within(order, item, user, group, left[0], left[1], left[2], kept)
     return edge[kept]
 
 
-def _group_limit(problem: Problem) -> np.ndarray:
-    return np.zeros(0, np.int64) if problem.group_limit is None else problem.group_limit
+def _group_prices(problem: Problem, earlier: Allocation, user_rows: np.ndarray) -> np.ndarray | None:
+    """The prices of the same (user, creator) limits in `earlier`; `user_rows` are its users' rows in `problem`."""
+    before = earlier.problem
+    if problem.group is None or earlier.group_prices is None:
+        return None
+    creators = 0 if problem.creator_ids is None else problem.creator_ids.size
+    known = 0 if before.creator_ids is None else before.creator_ids.size
+    creator_rows = rows_among(problem.creator_ids, creators, before.creator_ids, known)
+    user, creator = _users_and_creators(problem)
+    old_user, old_creator = _users_and_creators(before)
+    key = user * max(creators, 1) + creator
+    old_key = user_rows[old_user] * max(creators, 1) + creator_rows[old_creator]
+    place = rows_among(key, key.size, old_key, old_key.size)
+    prices = np.zeros(problem.groups)
+    found = (place >= 0) & (user_rows[old_user] >= 0) & (creator_rows[old_creator] >= 0)
+    prices[place[found]] = earlier.group_prices[found]
+    return prices
+
+
+def _users_and_creators(problem: Problem) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of the user and the creator of each group, int64[groups] each."""
+    user, creator = np.zeros(problem.groups, np.int64), np.zeros(problem.groups, np.int64)
+    if problem.group is not None and problem.creator is not None:
+        inside = np.flatnonzero(problem.group >= 0)
+        user[problem.group[inside]] = problem.user[inside]
+        creator[problem.group[inside]] = problem.creator[problem.item_of(inside)]
+    return user, creator
