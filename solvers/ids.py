@@ -7,6 +7,9 @@ import numpy as np
 
 from .errors import ProblemError
 
+INT32_MAX = int(np.iinfo(np.int32).max)
+"""Most rows of one side, and the most that an amount may be."""
+
 
 @dataclass(frozen=True, eq=False)
 class IdRows:
@@ -32,6 +35,19 @@ def id_rows(column: Any, name: str, known: Any | None) -> IdRows:
     order = np.argsort(ids, kind="stable")
     _refuse_repeats(ids, order, name)
     return IdRows(ids, _look_up(values, ids, order, name))
+
+
+def known_rows(column: Any, name: str, ids: np.ndarray | None, rows: int) -> np.ndarray:
+    """Row of each id in `column`, -1 where it is not among `ids` (None: the ids are 0 to rows - 1); int64[n].
+
+    Raises ProblemError for ids that are neither integers nor strings, or integers where `ids` are strings.
+    """
+    values = id_array(column, name)
+    if ids is None:
+        ids = np.arange(rows)
+    if values.size and rows and (values.dtype.kind == "U") != (ids.dtype.kind == "U"):
+        raise ProblemError(f"{name} ids are {_kind(values)} but the problem's are {_kind(ids)}, expected the same type")
+    return _find(values, ids, np.argsort(ids, kind="stable"))
 
 
 def id_array(column: Any, name: str) -> np.ndarray:
@@ -91,15 +107,18 @@ def _refuse_repeats(ids: np.ndarray, order: np.ndarray, name: str) -> None:
 
 
 def _look_up(values: np.ndarray, ids: np.ndarray, order: np.ndarray, name: str) -> np.ndarray:
-    if ids.size == 0:
-        place, found = np.zeros(values.size, np.int64), np.zeros(values.size, bool)
-    else:
-        at = np.minimum(np.searchsorted(ids, values, sorter=order), ids.size - 1)
-        place = order[at]
-        found = ids[place] == values
-    if not found.all():
-        position = int(np.flatnonzero(~found)[0])
+    place = _find(values, ids, order)
+    if (place < 0).any():
+        position = int(np.flatnonzero(place < 0)[0])
         raise ProblemError(
             f"edge {position} names {name} {values[position].item()!r}, which is not among the {ids.size} {name}_ids"
         )
     return place
+
+
+def _find(values: np.ndarray, ids: np.ndarray, order: np.ndarray) -> np.ndarray:
+    """Place of each value in `ids` (ascending in `order`), -1 where it is not there."""
+    if ids.size == 0 or values.size == 0:
+        return np.full(values.size, -1, np.int64)
+    place = order[np.minimum(np.searchsorted(ids, values, sorter=order), ids.size - 1)]
+    return np.where(ids[place] == values, place, -1)

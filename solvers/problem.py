@@ -1,15 +1,15 @@
 """The problem: which users for each item, at most L_i users an item and Q_u items a user."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 
 from .errors import ProblemError
-from .ids import IdRows, id_array, id_rows
-
-INT32_MAX = np.iinfo(np.int32).max
+from .ids import INT32_MAX  # noqa: F401 (others take it from here)
+from .problem_columns import both_amounts, edges_by_item, frame_column
+from .problem_limits import Limits, read_only, with_limits
+from .problem_rows import checked_edges, edge_arrays, row_ends, row_ids, rows_of_padded, rows_of_sparse, user_count
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,32 +126,46 @@ class Problem:
         *,
         item_ids: Any | None = None,
         user_ids: Any | None = None,
+        **limits: Unpack[Limits],
     ) -> "Problem":
         """A problem from three columns of equal length (lists, NumPy, pandas or Arrow), in any order.
 
         `item`, `user`: outside ids, integers or strings. `item_ids`, `user_ids`: every id there is, in row order, so
         that items and users without an edge exist too; without them rows follow the first appearance in the columns.
         `demand`, `capacity`: one number, a mapping from id to number (for every id), or an array along `item_ids` or
-        `user_ids`. First come serves items in row order.
+        `user_ids`. First come serves items in row order. `limits`: floor, creator, creator_cap, exclude, author, see
+        `Limits` in problem_limits.py.
 
         Raises ProblemError naming the item and user for a NaN, infinite or negative score, a pair given twice, an
         unknown id, columns of different length, a negative demand or capacity, ids of a wrong type.
         """
-        items, users = id_rows(item, "item", item_ids), id_rows(user, "user", user_ids)
-        scores = _scores(score)
-        _same_length(items.rows, users.rows, scores)
-        wanted = _amounts(demand, "demand", "item", items.ids, item_ids is not None)
-        places = _amounts(capacity, "capacity", "user", users.ids, user_ids is not None)
-        _check_scores(
-            scores, lambda e: f"item {items.ids[items.rows[e]].item()!r}, user {users.ids[users.rows[e]].item()!r}"
-        )
-        order = _edge_order(items, users)
-        indptr = np.zeros(items.ids.size + 1, np.int64)
-        np.cumsum(np.bincount(items.rows, minlength=items.ids.size), out=indptr[1:])
-        user_rows, scores = users.rows.astype(np.int32), scores.astype(np.float32, copy=False)
-        if order is not None:
-            user_rows, scores = user_rows[order], scores[order]
-        return cls(*_read_only(indptr, user_rows, scores, wanted, places, items.ids, users.ids))
+        indptr, users, scores, *ids = edges_by_item(item, user, score, item_ids, user_ids)
+        aligned = item_ids is not None, user_ids is not None
+        wanted, places = both_amounts(demand, capacity, (ids[0], ids[1]), aligned)
+        ends, users, scores, *names = read_only(indptr, users, scores, *ids)
+        problem = cls(ends, users, scores, wanted, places, names[0], names[1])
+        return with_limits(problem, aligned[0], **limits)
+
+    @classmethod
+    def from_frame(
+        cls,
+        frame: Any,
+        demand: Any = 200,
+        capacity: Any = 10,
+        *,
+        item: str = "item",
+        user: str = "user",
+        score: str = "score",
+        item_ids: Any | None = None,
+        user_ids: Any | None = None,
+        **limits: Unpack[Limits],
+    ) -> "Problem":
+        """A problem from a pandas (or Arrow) table with one row an edge; `item`, `user`, `score` name its columns.
+
+        The rest as in `from_edges`. Raises ProblemError like it, and where the table lacks a column.
+        """
+        items, users, scores = (frame_column(frame, name) for name in (item, user, score))
+        return cls.from_edges(items, users, scores, demand, capacity, item_ids=item_ids, user_ids=user_ids, **limits)
 
     @classmethod
     def from_csr(
@@ -164,153 +178,63 @@ class Problem:
         *,
         item_ids: Any | None = None,
         user_ids: Any | None = None,
+        **limits: Unpack[Limits],
     ) -> "Problem":
         """A problem from rows: item i owns the edges indptr[i] to indptr[i + 1], users ascending inside an item.
 
-        `demand`: one number or int[items]; `capacity`: int[users] (its length is the number of users). Arrays of the
-        right dtype are used as they are, not copied. Raises ProblemError like `from_edges`.
+        `user`: int[edges], row numbers; `score`: float32 or float16 is kept, other numbers become float32. `demand`: one
+        number, int[items], or a mapping from id; `capacity`: int[users] (its length is the number of users), or with
+        `user_ids` one number or a mapping. Arrays of the right dtype are used as they are, not copied. `limits` as in
+        `from_edges`. Raises ProblemError like `from_edges`.
         """
-        ends = _integers(indptr, "indptr").astype(np.int64, copy=False)
-        users, scores = _integers(user, "user"), _scores(score)
-        if ends.size < 1 or ends[0] != 0 or ends[-1] != users.size or (np.diff(ends) < 0).any():
-            raise ProblemError(f"indptr must start at 0, never fall and end at the number of edges ({users.size})")
-        if scores.size != users.size:
-            raise ProblemError(f"score has {scores.size} entries, expected {users.size}: one for each edge in user")
-        wanted = _amounts(demand, "demand", "item", np.arange(ends.size - 1), True)
-        if np.ndim(capacity) != 1:
-            raise ProblemError("capacity must be an array with one entry for each user")
-        places = _amounts(capacity, "capacity", "user", np.arange(len(capacity)), True)
-        rows, scores = users.astype(np.int32, copy=False), scores.astype(np.float32, copy=False)
-        items_named, users_named = _names(item_ids, "item", wanted.size), _names(user_ids, "user", places.size)
-        ends, rows, scores, wanted, places = _read_only(ends, rows, scores, wanted, places)
-        problem = cls(ends, rows, scores, wanted, places, items_named, users_named)
-        _check_rows(problem, users)
-        return problem
+        users, scores = edge_arrays(user, score)
+        ends, people = row_ends(indptr, users.size), user_count(capacity, user_ids)
+        names = row_ids(item_ids, "item", ends.size - 1), row_ids(user_ids, "user", people)
+        ids = tuple(np.arange(n) if one is None else one for one, n in zip(names, (ends.size - 1, people), strict=True))
+        wanted, places = both_amounts(demand, capacity, (ids[0], ids[1]), (True, True))
+        bare = cls(ends, users, scores, wanted, places, *names)
+        ends, users, scores = read_only(ends, *checked_edges(bare, users, scores))
+        return with_limits(cls(ends, users, scores, wanted, places, *names), **limits)
 
+    @classmethod
+    def from_padded(
+        cls,
+        user: Any,
+        score: Any,
+        demand: Any,
+        capacity: Any,
+        *,
+        item_ids: Any | None = None,
+        user_ids: Any | None = None,
+        **limits: Unpack[Limits],
+    ) -> "Problem":
+        """A problem from lists of one width, as a search returns them: user int[items, width], -1 for no candidate.
 
-def _read_only(*arrays: np.ndarray) -> Any:
-    views = tuple(np.ascontiguousarray(array).view(np.ndarray)[:] for array in arrays)
-    for view in views:
-        view.setflags(write=False)
-    return views
+        `user` holds row numbers in any order, `score` [items, width] the scores; those beside -1 are not looked at. The
+        edges are copied. The rest as in `from_csr`. Raises ProblemError like it, also for a user twice in a list.
+        """
+        rows = rows_of_padded(user, score)
+        return cls.from_csr(*rows, demand, capacity, item_ids=item_ids, user_ids=user_ids, **limits)
 
+    @classmethod
+    def from_sparse(
+        cls,
+        matrix: Any,
+        demand: Any,
+        capacity: Any,
+        *,
+        item_ids: Any | None = None,
+        user_ids: Any | None = None,
+        **limits: Unpack[Limits],
+    ) -> "Problem":
+        """A problem from a SciPy sparse array or matrix of scores, items x users; a stored 0 is an edge of score 0.
 
-def _scores(score: Any) -> np.ndarray:
-    values = np.asarray(score)
-    if values.ndim != 1 or (values.size and values.dtype.kind not in "fiu"):
-        raise ProblemError(
-            f"score is {values.dtype} of {values.ndim} dimensions, expected numbers of 1 dimension: one an edge"
-        )
-    return values.astype(np.float32) if values.dtype.kind != "f" else values
-
-
-def _same_length(item: np.ndarray, user: np.ndarray, score: np.ndarray) -> None:
-    if not item.size == user.size == score.size:
-        sizes = f"{item.size}, {user.size} and {score.size}"
-        raise ProblemError(f"item, user and score have {sizes} entries, expected one each for every edge")
-
-
-def _check_scores(score: np.ndarray, describe: Any) -> None:
-    limit = np.finfo(np.float32).max
-    with np.errstate(invalid="ignore"):
-        wrong = np.flatnonzero(~((score >= 0) & (score <= limit)))
-    if wrong.size:
-        edge = int(wrong[0])
-        raise ProblemError(
-            f"score of {describe(edge)} (edge {edge}) is {score[edge]}, expected a finite number from 0 to {limit:.1e}"
-        )
-
-
-def _integers(values: Any, name: str) -> np.ndarray:
-    array = np.asarray(values)
-    if array.ndim != 1 or (array.size and array.dtype.kind not in "iu"):
-        raise ProblemError(f"{name} is {array.dtype} of {array.ndim} dimensions, expected integers of 1 dimension")
-    return array if array.size else array.astype(np.int64)
-
-
-def _names(ids: Any | None, side: str, rows: int) -> np.ndarray | None:
-    if ids is None:
-        return None
-    array = _read_only(id_rows([], side, ids).ids)[0]
-    if array.size != rows:
-        raise ProblemError(f"{side}_ids has {array.size} entries, expected {rows}: one for each {side}")
-    return array
-
-
-def _amounts(given: Any, name: str, side: str, ids: np.ndarray, aligned: bool) -> np.ndarray:
-    """Demand or capacity of each row, int32, from a number, a mapping or an array."""
-    if isinstance(given, Mapping):
-        given = _from_mapping(given, name, side, ids)
-    elif np.ndim(given) and not aligned:
-        raise ProblemError(f"{name} is an array, so {side}_ids must say which {side} each of its entries is for")
-    values = np.asarray(given)
-    if values.size and values.dtype.kind not in "iu":
-        raise ProblemError(f"{name} is {values.dtype}, expected whole numbers")
-    if values.ndim and values.shape != ids.shape:
-        raise ProblemError(
-            f"{name} has shape {values.shape}, expected {ids.shape}: one entry for each of the {ids.size} {side}s"
-        )
-    rows = np.broadcast_to(values, ids.shape)
-    wrong = np.flatnonzero((rows < 0) | (rows > INT32_MAX))
-    if wrong.size:
-        row = wrong[0]
-        raise ProblemError(
-            f"{name} of {side} {ids[row].item()!r} is {rows[row]}, expected a whole number from 0 to {INT32_MAX}"
-        )
-    return rows.astype(np.int32)
-
-
-def _from_mapping(given: Mapping[Any, Any], name: str, side: str, ids: np.ndarray) -> np.ndarray:
-    values = [given.get(one) for one in ids.tolist()]
-    for one, value in zip(ids.tolist(), values, strict=True):
-        if value is None:
-            raise ProblemError(
-                f"{name} has no entry for {side} {one!r}, expected one for each of the {ids.size} {side}s"
-            )
-    unknown = set(id_array(list(given), side).tolist()) - set(ids.tolist())
-    if unknown:
-        raise ProblemError(f"{name} has an entry for {side} {min(unknown)!r}, which is not in the problem")
-    return np.array(values) if values else np.zeros(0, np.int64)
-
-
-def _edge_order(items: IdRows, users: IdRows) -> np.ndarray | None:
-    """Order of the edges by (item row, user row), or None where they stand so already; no pair twice."""
-    if max(items.ids.size, users.ids.size) > INT32_MAX:
-        raise ProblemError(f"{items.ids.size} items and {users.ids.size} users, expected at most {INT32_MAX} of each")
-    key = items.rows.astype(np.int64) * max(users.ids.size, 1) + users.rows
-    if (key[1:] > key[:-1]).all():
-        return None
-    order = np.argsort(key, kind="stable")
-    key = key[order]
-    repeats = np.flatnonzero(key[1:] == key[:-1])
-    if repeats.size:
-        first, second = order[repeats[0]], order[repeats[0] + 1]
-        item, user = items.ids[items.rows[first]].item(), users.ids[users.rows[first]].item()
-        raise ProblemError(
-            f"item {item!r} and user {user!r} are paired twice, at edges {first} and {second}, expected once"
-        )
-    return order
-
-
-def _check_rows(problem: Problem, given_users: np.ndarray) -> None:
-    """Users known and strictly ascending inside each item, scores in range."""
-
-    def names(edge: int) -> str:
-        user = int(given_users[edge])
-        known = problem.user_name(user) if 0 <= user < problem.users else user
-        return f"item {problem.item_name(int(problem.item_of(np.array([edge]))[0]))!r}, user {known!r}"
-
-    wrong = np.flatnonzero((given_users < 0) | (given_users >= problem.users))
-    if wrong.size:
-        edge = int(wrong[0])
-        raise ProblemError(
-            f"{names(edge)} (edge {edge}): there is no such user, expected rows 0 to {problem.users - 1}"
-        )
-    falls = np.flatnonzero(problem.user[1:] <= problem.user[:-1]) + 1
-    inside = falls[~np.isin(falls, problem.indptr)]
-    if inside.size:
-        edge = int(inside[0])
-        raise ProblemError(
-            f"{names(edge)} (edge {edge}) stands after a user of the same or a higher row, expected rising rows"
-        )
-    _check_scores(problem.score, names)
+        `capacity`: one number, int[users], or with `user_ids` a mapping. The rest as in `from_csr`; a sorted CSR matrix
+        of float32 with int32 indices is not copied. Raises ProblemError like it, also for an entry stored twice.
+        """
+        rows = rows_of_sparse(matrix)
+        places = np.full(matrix.shape[1], capacity) if np.ndim(capacity) == 0 and user_ids is None else capacity
+        if user_count(places, user_ids) != matrix.shape[1]:
+            given = user_count(places, user_ids)
+            raise ProblemError(f"the matrix has {matrix.shape[1]} columns, expected {given}: one for each user")
+        return cls.from_csr(*rows, demand, places, item_ids=item_ids, user_ids=user_ids, **limits)

@@ -1,0 +1,92 @@
+"""Numba kernels that make and check problems: one pass over the edges each."""
+
+import numba as nb
+import numpy as np
+
+
+@nb.njit(cache=True, nogil=True)
+def first_wrong_edge(
+    rows: tuple[np.ndarray, np.ndarray, np.ndarray], users: int, most: int, first: int, last: int
+) -> int:
+    """The first edge of items first <= i < last whose user or score is wrong, or -1.
+
+    rows: indptr int64[items + 1]; user int32 or int64[edges], right where 0 <= user < users and higher than the one
+    before it in the item; the scores' bits, uint32 (float32) or uint16 (float16)[edges], right where at most `most`,
+    those of the largest finite number: infinities, NaN and all with a sign have higher ones.
+    """
+    indptr, user, bits = rows
+    for i in range(first, last):
+        wrong = False
+        for e in range(indptr[i], indptr[i + 1]):
+            wrong |= (user[e] < 0) | (user[e] >= users) | (bits[e] > most)
+        for e in range(indptr[i] + 1, indptr[i + 1]):
+            wrong |= user[e] <= user[e - 1]
+        if wrong:
+            for e in range(indptr[i], indptr[i + 1]):
+                if user[e] < 0 or user[e] >= users or bits[e] > most or (e > indptr[i] and user[e] <= user[e - 1]):
+                    return e
+    return -1
+
+
+@nb.njit(cache=True, nogil=True)
+def drop_pairs(
+    indptr: np.ndarray, user: np.ndarray, pair_item: np.ndarray, pair_user: np.ndarray, keep: np.ndarray
+) -> None:
+    """Sets keep[e] (bool[edges]) to False for the edges of the given (item row, user row) pairs, those that exist.
+
+    indptr int64[items + 1], user int32[edges] ascending inside an item; the pairs int64[n], any order.
+    """
+    for at in range(pair_item.size):
+        low, end = indptr[pair_item[at]], indptr[pair_item[at] + 1]
+        high = end
+        while low < high:
+            middle = (low + high) // 2
+            if user[middle] < pair_user[at]:
+                low = middle + 1
+            else:
+                high = middle
+        if low < end and user[low] == pair_user[at]:
+            keep[low] = False
+
+
+@nb.njit(cache=True, nogil=True)
+def number_groups(
+    rows: tuple[np.ndarray, np.ndarray],
+    by_creator: tuple[np.ndarray, np.ndarray],
+    cap: np.ndarray,
+    capacity: np.ndarray,
+    group: np.ndarray,
+    limit: np.ndarray,
+) -> int:
+    """Numbers the (user, creator) pairs whose limit could bind, in order of creator, then edge; returns how many.
+
+    rows: indptr int64[items + 1] and user int32[edges]. by_creator: start int64[creators + 1] and item rows int64, the
+    items of each creator. cap int64[creators], most items of the creator for one user. A pair counts if it has more
+    edges than its cap, and the user more places. Writes each edge's number into `group` (int32[edges], filled with -1
+    before) and caps into `limit` (int32[groups]); both of size 0: only counts.
+    """
+    (indptr, user), (start, item) = rows, by_creator
+    seen, number = np.zeros(capacity.size, np.int32), np.full(capacity.size, -1, np.int32)
+    found = 0
+    for c in range(start.size - 1):
+        if start[c + 1] - start[c] <= cap[c]:
+            continue
+        for at in range(start[c], start[c + 1]):
+            for e in range(indptr[item[at]], indptr[item[at] + 1]):
+                seen[user[e]] += 1
+        for at in range(start[c], start[c + 1]):
+            for e in range(indptr[item[at]], indptr[item[at] + 1]):
+                u = user[e]
+                if seen[u] <= cap[c] or capacity[u] <= cap[c]:
+                    continue
+                if number[u] < 0:
+                    number[u] = found
+                    if limit.size > 0:
+                        limit[found] = cap[c]
+                    found += 1
+                if group.size > 0:
+                    group[e] = number[u]
+        for at in range(start[c], start[c + 1]):
+            for e in range(indptr[item[at]], indptr[item[at] + 1]):
+                seen[user[e]], number[user[e]] = 0, -1
+    return found
