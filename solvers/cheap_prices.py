@@ -54,9 +54,9 @@ def certificate_prices(
 
 def _above(problem: Problem, cost: np.ndarray, prices: np.ndarray) -> np.ndarray:
     """What each group adds to its user's price so that an edge of it costs `cost` in all, at least 0."""
-    user = np.zeros(problem.groups, np.int64)
-    inside = np.flatnonzero(problem.group >= 0)
-    user[problem.group[inside]] = problem.user[inside]
+    group = np.zeros(0, np.int32) if problem.group is None else problem.group
+    user, inside = np.zeros(problem.groups, np.int64), np.flatnonzero(group >= 0)
+    user[group[inside]] = problem.user[inside]
     return np.maximum(0.0, cost - prices[user])
 
 

@@ -38,23 +38,21 @@ class Places(NamedTuple):
 
 
 class Search(NamedTuple):
-    """Scratch of the search. What was reached in vain can never lead anywhere again and stays marked.
+    """Scratch of the search, any content before.
 
-    item_seen int64[items], user_seen int64[users], group_seen int64[groups]: number of the search that reached it, all
-    0 before, DEAD once a search from there failed; queue int64[items], items reached in order; slot int64[items], the
-    place through which an item was reached; edge int64[items], the edge that would take it over.
+    level int64[items], chain length at which an item is reached, -1: not, or in vain; user_seen int64[users] and
+    group_seen int64[groups], number of the round that reached it (0 before); queue int64[items], items reached in
+    order; next_edge int64[items], first edge not tried in vain; slot int64[items], the place through which the present
+    chain reaches an item, -1 where it starts; edge int64[items], the edge that would take that place over.
     """
 
-    item_seen: np.ndarray
+    level: np.ndarray
     user_seen: np.ndarray
     group_seen: np.ndarray
     queue: np.ndarray
+    next_edge: np.ndarray
     slot: np.ndarray
     edge: np.ndarray
-
-
-DEAD = np.int64(2**62)
-"""Mark of what no search needs to look at again."""
 
 
 @nb.njit(cache=True, nogil=True)
@@ -106,13 +104,21 @@ def take_free(limits: Limits, places: Places) -> None:
 
 
 @nb.njit(cache=True, nogil=True)
+def blocked_by(limits: Limits, places: Places, e: int) -> int:
+    """What an edge without room must displace: a holder in its group (2), any of its user (1); 0: there is none."""
+    g = group_of(limits.group, e)
+    if places.held[e] == 1 or limits.capacity[limits.user[e]] == 0 or (g >= 0 and limits.group_limit[g] == 0):
+        return 0
+    return 2 if g >= 0 and places.group_load[g] >= limits.group_limit[g] else 1
+
+
+@nb.njit(cache=True, nogil=True)
 def move_along(limits: Limits, places: Places, search: Search, i: int) -> None:
-    """Item i gives up the place through which the search reached it to the item before it, and so on to the start."""
-    indptr = limits.indptr
+    """Item i gives up the place through which the chain reaches it to the item before it, and so on to the start."""
     while search.slot[i] >= 0:
         at, e = search.slot[i], search.edge[i]
         lost = places.slot_edge[at]
-        before = np.searchsorted(indptr, e, side="right") - 1
+        before = np.searchsorted(limits.indptr, e, side="right") - 1
         for edge, change in ((lost, -1), (e, 1)):
             g = group_of(limits.group, edge)
             if g >= 0:
@@ -125,73 +131,102 @@ def move_along(limits: Limits, places: Places, search: Search, i: int) -> None:
 
 
 @nb.njit(cache=True, nogil=True)
-def search_from(limits: Limits, places: Places, search: Search, start: int, number: int) -> int:
-    """Finds `start` one more user by a shortest chain of items that pass one on, and moves along it.
+def find_levels(limits: Limits, places: Places, search: Search, number: int) -> bool:
+    """Levels of the items by breadth first from all that are short, up to the end of the shortest chains.
 
-    A chain ends at a place that is free or at an item that has more than its floor. A full group passes on only its
-    own places. Returns 0, or, where there is no such chain, how many items of search.queue were reached.
+    A chain ends at a place that is free or at an item that has more than its floor. Returns whether there is one.
     """
-    queue, item_seen = search.queue, search.item_seen
-    queue[0], item_seen[start], search.slot[start] = start, number, -1
-    first, last = 0, 1
-    while first < last:
+    level, queue, last, first, end = search.level, search.queue, 0, 0, np.int64(2**62)
+    for i in range(limits.least.size):
+        level[i] = -1
+        if places.load[i] < limits.least[i]:
+            level[i], queue[last] = 0, i
+            last += 1
+    while first < last and level[queue[first]] <= end:
         i = queue[first]
         first += 1
         for e in range(limits.indptr[i], limits.indptr[i + 1]):
+            blocked = blocked_by(limits, places, e)
             u, g = limits.user[e], group_of(limits.group, e)
-            if places.held[e] == 1 or limits.capacity[u] == 0 or (g >= 0 and limits.group_limit[g] == 0):
+            if blocked == 0 or search.user_seen[u] == number or (blocked == 2 and search.group_seen[g] == number):
                 continue
             if has_room(limits, places, e):
-                take(limits, places, i, e)
-                move_along(limits, places, search, i)
-                return 0
-            inside = g >= 0 and places.group_load[g] >= limits.group_limit[g]
-            if search.user_seen[u] >= number or (inside and search.group_seen[g] >= number):
-                continue
-            if inside:
+                end = level[i]
+            elif blocked == 2:
                 search.group_seen[g] = number
             else:
                 search.user_seen[u] = number
             for at in range(places.slot_start[u], places.slot_start[u] + places.slot_count[u]):
                 j = places.slot_item[at]
-                if item_seen[j] >= number or (inside and group_of(limits.group, places.slot_edge[at]) != g):
+                if level[j] >= 0 or (blocked == 2 and group_of(limits.group, places.slot_edge[at]) != g):
                     continue
-                item_seen[j], search.slot[j], search.edge[j] = number, at, e
-                if places.load[j] > limits.least[j]:
-                    move_along(limits, places, search, j)
-                    return 0
-                queue[last] = j
+                level[j], queue[last] = level[i] + 1, j
                 last += 1
-    return last
+                if places.load[j] > limits.least[j]:
+                    end = level[i]
+    return end < 2**62
 
 
 @nb.njit(cache=True, nogil=True)
-def mark_dead(limits: Limits, search: Search, reached: int, number: int) -> None:
-    """Marks all that a failed search reached: nothing there will ever be free, and later chains stay outside."""
-    for at in range(reached):
-        i = search.queue[at]
-        search.item_seen[i] = DEAD
-        for e in range(limits.indptr[i], limits.indptr[i + 1]):
-            u, g = limits.user[e], group_of(limits.group, e)
-            if search.user_seen[u] == number:
-                search.user_seen[u] = DEAD
-            if g >= 0 and search.group_seen[g] == number:
-                search.group_seen[g] = DEAD
+def next_holder(limits: Limits, places: Places, search: Search, e: int, level: int) -> int:
+    """Slot of an item of this level that the edge e can displace, -1 if there is none."""
+    blocked = blocked_by(limits, places, e)
+    u, g = limits.user[e], group_of(limits.group, e)
+    if blocked == 0:
+        return -1
+    for at in range(places.slot_start[u], places.slot_start[u] + places.slot_count[u]):
+        inside = blocked == 1 or group_of(limits.group, places.slot_edge[at]) == g
+        if inside and search.level[places.slot_item[at]] == level:
+            return at
+    return -1
+
+
+@nb.njit(cache=True, nogil=True)
+def take_one(limits: Limits, places: Places, search: Search, start: int) -> bool:
+    """Item `start` gets one more user over a chain of rising levels, depth first; returns whether there was one."""
+    i = start
+    search.slot[i] = -1
+    while True:
+        at = -1
+        while search.next_edge[i] < limits.indptr[i + 1]:
+            e = search.next_edge[i]
+            if blocked_by(limits, places, e) > 0 and has_room(limits, places, e):
+                take(limits, places, i, e)
+                move_along(limits, places, search, i)
+                return True
+            at = next_holder(limits, places, search, e, search.level[i] + 1)
+            if at >= 0:
+                break
+            search.next_edge[i] += 1
+        if at >= 0:
+            j = places.slot_item[at]
+            search.slot[j], search.edge[j] = at, search.next_edge[i]
+            if places.load[j] > limits.least[j]:
+                move_along(limits, places, search, j)
+                return True
+            i = j
+            continue
+        search.level[i] = -1
+        if i == start:
+            return False
+        i = np.searchsorted(limits.indptr, search.edge[i], side="right") - 1
 
 
 @nb.njit(cache=True, nogil=True)
 def meet_floors(limits: Limits, places: Places, search: Search) -> int:
     """Raises the load of each item towards its floor until the sum of what is missing is as small as it can be.
 
-    Items above their floor may lose users, down to the floor. Returns what is missing; where that is not 0,
-    search.item_seen is DEAD for the items among which it could be distributed otherwise.
+    Items above their floor may lose users, down to the floor. Rounds of shortest chains, as Dinic's maximum flow.
+    Returns what is missing; if anything is, search.level is >= 0 for the items it could be distributed among otherwise.
     """
-    number, missing = 0, 0
+    number = 1
+    while find_levels(limits, places, search, number):
+        number += 1
+        search.next_edge[:] = limits.indptr[:-1]
+        for i in range(limits.least.size):
+            while places.load[i] < limits.least[i] and search.level[i] == 0:
+                take_one(limits, places, search, i)
+    missing = 0
     for i in range(limits.least.size):
-        while places.load[i] < limits.least[i] and search.item_seen[i] != DEAD:
-            number += 1
-            reached = search_from(limits, places, search, i, number)
-            if reached > 0:
-                mark_dead(limits, search, reached, number)
         missing += max(0, limits.least[i] - places.load[i])
     return missing

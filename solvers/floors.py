@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from .floor_kernels import DEAD, Limits, Places, Search, meet_floors, seat_held, take_free
+from .floor_kernels import Limits, Places, Search, meet_floors, seat_held, take_free
 from .network_flow import best_flow, flow_scale, integer_worth
 from .problem import Problem
 
@@ -26,7 +26,7 @@ def floors_to_meet(problem: Problem) -> np.ndarray:
     search = _search(problem)
     if meet_floors(limits, places, search) == 0:
         return problem.floor
-    rivals = np.flatnonzero(search.item_seen == DEAD)
+    rivals = np.flatnonzero(search.level >= 0)
     least = problem.floor.copy()
     least[rivals] = _best_shares(problem, problem.floor, rivals, int(places.load[rivals].sum()))
     return least
@@ -86,10 +86,11 @@ def _places(problem: Problem, held: np.ndarray) -> Places:
 
 def _search(problem: Problem) -> Search:
     return Search(
-        item_seen=np.zeros(problem.items, np.int64),
+        level=np.zeros(problem.items, np.int64),
         user_seen=np.zeros(problem.users, np.int64),
         group_seen=np.zeros(problem.groups, np.int64),
         queue=np.zeros(problem.items, np.int64),
+        next_edge=np.zeros(problem.items, np.int64),
         slot=np.zeros(problem.items, np.int64),
         edge=np.zeros(problem.items, np.int64),
     )
