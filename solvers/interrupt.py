@@ -8,26 +8,34 @@ from types import FrameType
 
 from .step import Clock
 
+_running: list[Clock] = []
+"""Clocks of the solves that run in the main thread, the outermost first."""
+
 
 @contextmanager
 def interruptible(clock: Clock) -> Iterator[None]:
     """Inside, the first Ctrl-C sets `clock.interrupted` and the next raises KeyboardInterrupt.
 
     An exception in the middle of a step would lose what the step has found. Only in the main thread (no other may set
-    handlers) and only where Ctrl-C would raise KeyboardInterrupt: a program's own handler stays in force.
+    handlers) and only where Ctrl-C would raise KeyboardInterrupt: a program's own handler stays in force. Solves inside
+    solves are all told.
     """
+    handler = signal.getsignal(signal.SIGINT)
     in_main = threading.current_thread() is threading.main_thread()
-    if not in_main or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+    if not in_main or handler not in (signal.default_int_handler, _tell):
         yield
         return
-
-    def note(number: int, frame: FrameType | None) -> None:
-        if clock.interrupted:
-            raise KeyboardInterrupt
-        clock.interrupted = True
-
-    signal.signal(signal.SIGINT, note)
+    _running.append(clock)
+    signal.signal(signal.SIGINT, _tell)
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGINT, handler)
+        _running.remove(clock)
+
+
+def _tell(number: int, frame: FrameType | None) -> None:
+    if all(clock.interrupted for clock in _running):
+        raise KeyboardInterrupt
+    for clock in _running:
+        clock.interrupted = True
