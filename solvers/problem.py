@@ -1,6 +1,7 @@
 """The problem: which users for each item, at most L_i users an item and Q_u items a user."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Unpack
 
 import numpy as np
@@ -8,6 +9,7 @@ import numpy as np
 from .errors import ProblemError
 from .ids import INT32_MAX  # noqa: F401 (others take it from here)
 from .problem_columns import both_amounts, edges_by_item, frame_column
+from .problem_folder import open_arrays, save_problem
 from .problem_limits import Limits, read_only, with_limits
 from .problem_rows import checked_edges, edge_arrays, row_ends, row_ids, rows_of_padded, rows_of_sparse, user_count
 
@@ -238,3 +240,19 @@ class Problem:
             given = user_count(places, user_ids)
             raise ProblemError(f"the matrix has {matrix.shape[1]} columns, expected {given}: one for each user")
         return cls.from_csr(*rows, demand, places, item_ids=item_ids, user_ids=user_ids, **limits)
+
+    def save(self, folder: str | Path) -> None:
+        """Writes the problem as a new folder of .npy files with a manifest, whole or not at all.
+
+        Raises ProblemError where the folder exists and is not empty, OSError where the disk fails.
+        """
+        save_problem(self, Path(folder))
+
+    @classmethod
+    def open(cls, folder: str | Path, *, verify: bool = True) -> "Problem":
+        """A saved problem, its arrays memory-mapped: they may be larger than main memory.
+
+        `verify` reads everything once and compares it with the manifest's SHA-256; the edges were checked when the
+        problem was made. Raises ProblemError naming the file that is missing, cut short, damaged or of a later version.
+        """
+        return cls(**open_arrays(Path(folder), verify))

@@ -1,30 +1,30 @@
 """Numba kernels that make and check problems: one pass over the edges each."""
 
+from typing import Any
+
 import numba as nb
 import numpy as np
 
 
 @nb.njit(cache=True, nogil=True)
-def first_wrong_edge(
+def first_wrong_item(
     rows: tuple[np.ndarray, np.ndarray, np.ndarray], users: int, most: int, first: int, last: int
 ) -> int:
-    """The first edge of items first <= i < last whose user or score is wrong, or -1.
+    """The first item first <= i < last with an edge whose user or score is wrong, or -1.
 
-    rows: indptr int64[items + 1]; user int32 or int64[edges], right where 0 <= user < users and higher than the one
-    before it in the item; the scores' bits, uint32 (float32) or uint16 (float16)[edges], right where at most `most`,
-    those of the largest finite number: infinities, NaN and all with a sign have higher ones.
+    rows: indptr int64[items + 1]; user int32 or int64[edges], right where they rise from at least 0 to below `users`;
+    the scores' bits, uint32 (float32) or uint16 (float16)[edges], right where at most `most`, those of the largest
+    finite number: infinities, NaN and all with a sign have higher ones.
     """
-    indptr, user, bits = rows
     for i in range(first, last):
-        wrong = False
-        for e in range(indptr[i], indptr[i + 1]):
-            wrong |= (user[e] < 0) | (user[e] >= users) | (bits[e] > most)
-        for e in range(indptr[i] + 1, indptr[i + 1]):
-            wrong |= user[e] <= user[e - 1]
+        user, bits = rows[1][rows[0][i] : rows[0][i + 1]], rows[2][rows[0][i] : rows[0][i + 1]]
+        wrong: Any = nb.uint32(user.size > 0 and (user[0] < 0 or user[user.size - 1] >= users))
+        for j in range(user.size):
+            wrong |= nb.uint32(bits[j] > most)
+        for j in range(user.size - 1):
+            wrong |= nb.uint32(user[j + 1] <= user[j])
         if wrong:
-            for e in range(indptr[i], indptr[i + 1]):
-                if user[e] < 0 or user[e] >= users or bits[e] > most or (e > indptr[i] and user[e] <= user[e - 1]):
-                    return e
+            return i
     return -1
 
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from .errors import ProblemError
 from .ids import INT32_MAX, id_rows
-from .problem_kernels import first_wrong_edge
+from .problem_kernels import first_wrong_item
 from .problem_limits import read_only
 from .problem_scores import highest_bits, refuse_scores, score_array, to_stored
 from .threads import over_items
@@ -78,12 +78,12 @@ def checked_edges(problem: "Problem", users: np.ndarray, scores: np.ndarray) -> 
 
 
 def _first_wrong(problem: "Problem", users: np.ndarray, stored: np.ndarray) -> int:
-    """Number of an edge that is wrong, or -1; any of them where several threads read."""
+    """Row of an item with a wrong edge, or -1."""
     found: list[int] = []
     bits = np.ascontiguousarray(stored).view(f"u{stored.dtype.itemsize}")
     rows, most = (problem.indptr, users, bits), highest_bits(stored.dtype)
     over_items(
-        lambda first, last: found.append(first_wrong_edge(rows, problem.users, most, first, last)), problem.indptr
+        lambda first, last: found.append(first_wrong_item(rows, problem.users, most, first, last)), problem.indptr
     )
     return max(found)
 
