@@ -1,5 +1,6 @@
 """Resident memory of this process: now, and the most since a moment."""
 
+import ctypes
 import sys
 from pathlib import Path
 
@@ -24,6 +25,13 @@ def forget_peak() -> bool:
     except OSError:
         return False
     return True
+
+
+def return_free_memory() -> None:
+    """Has the C library give back what it keeps for later, so that it is not taken for memory in use."""
+    library = ctypes.CDLL(None)
+    if hasattr(library, "malloc_trim"):
+        library.malloc_trim(0)
 
 
 def available_bytes() -> int | None:
