@@ -179,7 +179,7 @@ def draw_best(  # noqa: PLR0917
     length = out.shape[1]
     state, taken = np.empty(1, np.uint64), np.zeros(weight.size, np.uint8)
     row, spare = np.empty(min(2 * length, weight.size), np.int32), np.empty(min(2 * length, weight.size), np.int32)
-    scores, ordered = np.empty(row.size + 1, np.float32), np.empty(row.size, np.float32)
+    scores = np.empty(row.size + 1, np.float32)
     for r in range(first, last):
         start_stream(seed, r, state)
         draw_row(state, weight, keep, alias, taken, row)
@@ -190,18 +190,17 @@ def draw_best(  # noqa: PLR0917
             u = row[j]
             same = 1.0 if topic[u] == item_topic[r] else 0.0
             scores[j] = worth[u] * item_worth[r] * np.exp(0.6 * scores[j] + same)
-        ordered[:] = scores[: row.size]
-        keep_best(row, scores, ordered, out[r], score[r])
+        keep_best(row, scores[: row.size], out[r], score[r])
 
 
 @nb.njit(cache=True, nogil=True)
-def keep_best(row: np.ndarray, scores: np.ndarray, ordered: np.ndarray, out: np.ndarray, out_score: np.ndarray) -> None:
+def keep_best(row: np.ndarray, scores: np.ndarray, out: np.ndarray, out_score: np.ndarray) -> None:
     """Writes the out.size entries of row with the highest scores into out and out_score, in the row's order.
 
-    Ties at the last place go to the earlier entry. Reorders `ordered`, a copy of the scores.
+    Ties at the last place go to the earlier entry.
     """
-    ordered.sort()
-    least = ordered[row.size - out.size]
+    last = row.size - out.size
+    least = np.partition(scores, last)[last]
     at_least = out.size
     for j in range(row.size):
         at_least -= scores[j] > least

@@ -152,7 +152,7 @@ def test_the_best_are_kept(seed: int, count: int, levels: int, share: float) -> 
     scores = np.random.default_rng(seed).integers(1, levels + 1, count).astype(np.float32)
     row, wanted = np.arange(count, dtype=np.int32) * 3, max(1, round(share * count))
     out, out_score = np.empty(wanted, np.int32), np.empty(wanted, np.float32)
-    keep_best(row, scores, scores.copy(), out, out_score)
+    keep_best(row, scores, out, out_score)
     best = np.sort(np.lexsort((row, -scores))[:wanted])
     assert np.array_equal(out, row[best]) and np.array_equal(out_score, scores[best])
 
