@@ -47,7 +47,7 @@ def known_rows(column: Any, name: str, ids: np.ndarray | None, rows: int) -> np.
         ids = np.arange(rows)
     if values.size and rows and (values.dtype.kind == "U") != (ids.dtype.kind == "U"):
         raise ProblemError(f"{name} ids are {_kind(values)} but the problem's are {_kind(ids)}, expected the same type")
-    return _find(values, ids, np.argsort(ids, kind="stable"))
+    return find_rows(values, ids, np.argsort(ids, kind="stable"))
 
 
 def id_array(column: Any, name: str) -> np.ndarray:
@@ -107,7 +107,7 @@ def _refuse_repeats(ids: np.ndarray, order: np.ndarray, name: str) -> None:
 
 
 def _look_up(values: np.ndarray, ids: np.ndarray, order: np.ndarray, name: str) -> np.ndarray:
-    place = _find(values, ids, order)
+    place = find_rows(values, ids, order)
     if (place < 0).any():
         position = int(np.flatnonzero(place < 0)[0])
         raise ProblemError(
@@ -116,7 +116,7 @@ def _look_up(values: np.ndarray, ids: np.ndarray, order: np.ndarray, name: str) 
     return place
 
 
-def _find(values: np.ndarray, ids: np.ndarray, order: np.ndarray) -> np.ndarray:
+def find_rows(values: np.ndarray, ids: np.ndarray, order: np.ndarray) -> np.ndarray:
     """Place of each value in `ids` (ascending in `order`), -1 where it is not there."""
     if ids.size == 0 or values.size == 0:
         return np.full(values.size, -1, np.int64)

@@ -8,9 +8,11 @@ import numpy as np
 
 from .errors import ProblemError
 from .ids import INT32_MAX  # noqa: F401 (others take it from here)
+from .parquet_batches import parquet_paths
 from .problem_columns import both_amounts, edges_by_item, frame_column
-from .problem_folder import open_arrays, save_problem
+from .problem_folder import new_folder, open_arrays, save_problem
 from .problem_limits import Limits, read_only, with_limits
+from .problem_parquet import Sides, Source, write_problem
 from .problem_rows import checked_edges, edge_arrays, row_ends, row_ids, rows_of_padded, rows_of_sparse, user_count
 
 
@@ -240,6 +242,36 @@ class Problem:
             given = user_count(places, user_ids)
             raise ProblemError(f"the matrix has {matrix.shape[1]} columns, expected {given}: one for each user")
         return cls.from_csr(*rows, demand, places, item_ids=item_ids, user_ids=user_ids, **limits)
+
+    @classmethod
+    def from_parquet(
+        cls,
+        path: Any,
+        folder: str | Path,
+        demand: Any = 200,
+        capacity: Any = 10,
+        *,
+        item: str = "item",
+        user: str = "user",
+        score: str = "score",
+        item_ids: Any | None = None,
+        user_ids: Any | None = None,
+        score_dtype: Any | None = None,
+        **limits: Unpack[Limits],
+    ) -> "Problem":
+        """A problem from Parquet files of edges, in any order, written to `folder` and opened memory-mapped.
+
+        `path`: a file, a folder of *.parquet, or a list of them; `item`, `user`, `score` name their columns. The edges
+        are read twice, a million rows at a time, and are never in main memory together; ids and rows are. `folder` is
+        as `save` leaves it, whole or not there, and must not exist before. `score_dtype`: float32 or float16 (2 bytes,
+        3 digits); None: as in the files. The rest as in `from_edges`.
+
+        Raises ProblemError like `from_edges` and `save`, and for a file that is missing, cut short, damaged or empty.
+        """
+        source = Source(parquet_paths(path), item, user, score, score_dtype)
+        with new_folder(Path(folder)) as aside:
+            write_problem(cls, source, Sides(demand, capacity, item_ids, user_ids), limits, aside)
+        return cls.open(folder, verify=False)
 
     def save(self, folder: str | Path) -> None:
         """Writes the problem as a new folder of .npy files with a manifest, whole or not at all.

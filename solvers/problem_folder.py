@@ -1,7 +1,7 @@
 """A problem on disk: one .npy file for each array and a manifest, opened memory-mapped.
 
-`manifest.json` holds the schema version and, for each file, dtype, length and SHA-256, and its own SHA-256. A folder appears whole under its
-name or not at all: it is written beside it and renamed.
+`manifest.json` holds the schema version, dtype, length and SHA-256 of each file, and its own SHA-256. A folder appears
+whole under its name or not at all: it is written beside it and renamed.
 """
 
 import hashlib
@@ -45,15 +45,19 @@ REQUIRED = tuple(DTYPES)[:5]
 def save_problem(problem: "Problem", folder: Path) -> None:
     """Writes the folder; raises ProblemError where it exists already, OSError where the disk fails."""
     with new_folder(folder) as aside:
-        for name in DTYPES:
-            array = getattr(problem, name)
-            if array is not None:
-                np.save(aside / f"{name}.npy", array, allow_pickle=False)
-        write_manifest(aside, problem.excluded)
+        fill_folder(problem, aside)
 
 
-def write_manifest(folder: Path, excluded: int) -> None:
-    """Writes the manifest of the .npy files in `folder`."""
+def fill_folder(problem: "Problem", folder: Path) -> None:
+    """Writes the arrays that are not there yet, then the manifest."""
+    for name in DTYPES:
+        path, array = folder / f"{name}.npy", getattr(problem, name)
+        if array is not None and not path.exists():
+            np.save(path, array, allow_pickle=False)
+    _write_manifest(folder, problem.excluded)
+
+
+def _write_manifest(folder: Path, excluded: int) -> None:
     files = {}
     for path in sorted(folder.glob("*.npy")):
         with path.open("rb") as file:

@@ -90,3 +90,53 @@ def number_groups(
             for e in range(indptr[item[at]], indptr[item[at] + 1]):
                 seen[user[e]], number[user[e]] = 0, -1
     return found
+
+
+@nb.njit(cache=True, nogil=True)
+def sort_rows(indptr: np.ndarray, user: np.ndarray, score: np.ndarray, first: int, last: int) -> int:
+    """Orders the edges of items first <= i < last by user inside each item; `user` and `score` change in place.
+
+    indptr int64[items + 1], user int32[edges] >= 0, score[edges] of any number type numba knows. Returns the first
+    item that has a user twice, or -1. Scratch: 16 bytes an edge of the longest row.
+    """
+    twice = -1
+    for i in range(first, last):
+        users, scores = user[indptr[i] : indptr[i + 1]], score[indptr[i] : indptr[i + 1]]
+        rises: Any = nb.uint32(1)
+        for j in range(users.size - 1):
+            rises &= nb.uint32(users[j + 1] > users[j])
+        if rises:
+            continue
+        key = np.empty(users.size, np.int64)
+        for j in range(users.size):
+            key[j] = (np.int64(users[j]) << 32) | j
+        key.sort()
+        before = scores.copy()
+        for j in range(users.size):
+            users[j], scores[j] = key[j] >> 32, before[key[j] & 0xFFFFFFFF]
+            if twice < 0 and j > 0 and users[j] == users[j - 1]:
+                twice = i
+    return twice
+
+
+@nb.njit(cache=True, nogil=True)
+def place_rows(
+    edges: tuple[np.ndarray, np.ndarray, np.ndarray],
+    cursor: np.ndarray,
+    end: np.ndarray,
+    out_user: np.ndarray,
+    out_score: np.ndarray,
+) -> bool:
+    """Writes each edge of a batch to its item's next place, cursor[item] (int64[items]), which moves on towards `end`.
+
+    edges: item rows int64[n], user rows int64[n], scores[n]; out_user int32[edges] and out_score of the scores' type.
+    Returns whether there was a place for each; it ends at the first edge without.
+    """
+    item, user, score = edges
+    for e in range(item.size):
+        at = cursor[item[e]]
+        if at >= end[item[e]]:
+            return False
+        out_user[at], out_score[at] = user[e], score[e]
+        cursor[item[e]] = at + 1
+    return True

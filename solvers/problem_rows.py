@@ -6,16 +6,13 @@ import numpy as np
 
 from .errors import ProblemError
 from .ids import INT32_MAX, id_rows
-from .problem_kernels import first_wrong_item
+from .problem_kernels import first_wrong_item, sort_rows
 from .problem_limits import read_only
 from .problem_scores import highest_bits, refuse_scores, score_array, to_stored
 from .threads import over_items
 
 if TYPE_CHECKING:
     from .problem import Problem
-
-PADDED_ROWS = 1 << 14
-"""Padded rows sorted at a time."""
 
 
 def integers(values: Any, name: str) -> np.ndarray:
@@ -123,13 +120,14 @@ def rows_of_padded(user: Any, score: Any) -> tuple[np.ndarray, np.ndarray, np.nd
     present = users != -1
     indptr = np.zeros(users.shape[0] + 1, np.int64)
     np.cumsum(np.count_nonzero(present, axis=1), out=indptr[1:])
-    row_users, row_scores = np.empty(indptr[-1], users.dtype), np.empty(indptr[-1], scores.dtype)
-    for first in range(0, users.shape[0], PADDED_ROWS):
-        block = slice(first, min(first + PADDED_ROWS, users.shape[0]))
-        order, here = np.argsort(users[block], axis=1, kind="stable"), slice(indptr[block.start], indptr[block.stop])
-        kept = np.take_along_axis(present[block], order, axis=1)
-        row_users[here] = np.take_along_axis(users[block], order, axis=1)[kept]
-        row_scores[here] = np.take_along_axis(scores[block], order, axis=1)[kept]
+    row_users, row_scores = users[present].astype(np.int64), score_array(scores[present])
+    if row_users.size and not 0 <= row_users.min() <= row_users.max() <= INT32_MAX:
+        item, place = np.argwhere(present & ((users < 0) | (users > INT32_MAX)))[0]
+        raise ProblemError(f"user {users[item, place]} of item {item} is no row, expected -1 or rows from 0")
+    if row_scores.dtype not in (np.float16, np.float32):
+        row_scores = row_scores.astype(np.float64)
+    bits = row_scores.view(f"u{row_scores.itemsize}")
+    over_items(lambda first, last: sort_rows(indptr, row_users, bits, first, last), indptr)
     return indptr, row_users, row_scores
 
 

@@ -25,7 +25,7 @@ def item_ranges(indptr: np.ndarray, parts: int) -> np.ndarray:
     return np.concatenate([[0], np.minimum(inner, items), [items]])
 
 
-def over_items(work: Callable[[int, int], None], indptr: np.ndarray, threads: int | None = None) -> None:
+def over_items(work: Callable[[int, int], object], indptr: np.ndarray, threads: int | None = None) -> None:
     """Calls work(first, last) for ranges of items that together are all of them, at once on several threads.
 
     `threads`: None takes every core, and one where the problem is small. `work` must not depend on how items are cut
