@@ -164,7 +164,7 @@ def find_levels(limits: Limits, places: Places, search: Search, number: int) -> 
                 last += 1
                 if places.load[j] > limits.least[j]:
                     end = level[i]
-    return end < 2**62
+    return bool(end < 2**62)
 
 
 @nb.njit(cache=True, nogil=True)

@@ -6,6 +6,7 @@ import numpy as np
 
 from .floor_kernels import Limits, Places, Search, meet_floors, seat_held, take_free
 from .network_flow import best_flow, flow_scale, integer_worth
+from .places_left import group_arrays
 from .problem import Problem
 
 SCORE_BITS = 40
@@ -33,9 +34,10 @@ def floors_to_meet(problem: Problem) -> np.ndarray:
 
 
 def serve_floors(problem: Problem, least: np.ndarray, held: np.ndarray) -> None:
-    """Raises each item to `least` users (int32[items], floors that can be met at once), changing held in place.
+    """Raises each item to `least` users (int32[items]), changing held in place.
 
     held: uint8[edges], 1 where chosen, feasible. Items with more than their floor may lose users, none falls below it.
+    Floors that cannot all be met are missed by as little in all as can be.
     """
     limits, places = _limits(problem, least), _places(problem, held)
     seat_held(limits, places)
@@ -59,9 +61,7 @@ def _best_shares(problem: Problem, floor: np.ndarray, rivals: np.ndarray, places
 
 
 def _limits(problem: Problem, least: np.ndarray) -> Limits:
-    group, group_limit = np.zeros(0, np.int32), np.zeros(0, np.int32)
-    if problem.group is not None and problem.group_limit is not None:
-        group, group_limit = problem.group, problem.group_limit
+    group, group_limit = group_arrays(problem)
     arrays = problem.indptr, problem.user, group, least, problem.capacity, group_limit
     views = tuple(array.view() for array in arrays)
     for view in views:

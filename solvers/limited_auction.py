@@ -1,0 +1,119 @@
+"""The auction where items have floors or users take only so much of one creator; `Auction` calls it for these."""
+
+from collections.abc import Iterator
+from typing import Protocol
+
+import numpy as np
+
+from .cheap_prices import certificate_prices
+from .first_come import fill
+from .floors import floors_to_meet, serve_floors
+from .limited_auction_round import LimitedRound, limited_rows
+from .min_cost_flow import MinCostFlow
+from .network_flow import open_scores
+from .problem import Problem
+from .step import Goal, Step
+
+BACK_OFF = 3.0
+"""Each step starts from the costs of the last less so many of its eps: low enough that users seldom stay too dear."""
+
+MOST_PASSES = 300
+"""Reads of all edges after which min-cost flow takes over: about as much work as that."""
+
+MOST_READS = 20_000_000
+"""Edges that may be read before that however small the problem is, about 0.2 seconds."""
+
+FLOW_EDGES, FLOW_SECONDS = 50_000_000, 1e-5
+"""Min-cost flow is left out above so many edges (100 bytes each) or with less time left than this an edge."""
+
+
+class EpsScale(Protocol):
+    """What of `Auction`'s options counts here: eps of the first step, as a share of the mean score, and the next."""
+
+    @property
+    def first_eps(self) -> float:
+        """Eps of the first step, as a share of the mean positive score."""
+        ...
+
+    @property
+    def shrink(self) -> float:
+        """Factor from one step's eps to the next."""
+        ...
+
+    @property
+    def max_steps(self) -> int:
+        """Most steps after the first."""
+        ...
+
+
+def limited_steps(problem: Problem, goal: Goal, options: EpsScale) -> Iterator[Step]:
+    """One answer for each eps, smaller and smaller, that meets as many floor places as can be met; the last is exact.
+
+    The forward auction of `Auction` with two more rules. An item below its floor bids for the users it needs even at a
+    loss; the floors are those of `floors_to_meet`, which can all be met, so prices stay finite. A bid for an edge whose
+    (user, creator) group is full displaces one of that group. At the end of a step value >= optimum - eps * matches.
+
+    The first step starts from zero costs (or the given prices), later ones a little below the costs of the last; where
+    users or groups with free places then still cost something, the step is done again from zero. Price wars, as many
+    equal items with floors start them, cost (score range / eps) reads: past `MOST_PASSES` the exact min-cost flow ends
+    the matter, unless it is too large or too slow for the time left. One thread. 13 bytes an edge with the problem (4
+    more for float16 scores), 4 more with groups, 16 a place; min-cost flow 100 an edge.
+    """
+    house = _House(problem, goal)
+    eps, costs = options.first_eps * house.mean_score, (np.zeros(problem.users), np.zeros(problem.groups))
+    if goal.start_prices is not None:
+        costs = np.maximum(0.0, goal.start_prices - BACK_OFF * eps), costs[1]
+    for _ in range(options.max_steps + 1):
+        if eps < house.least_eps:
+            break
+        bids = house.bid(costs, eps)
+        if bids.unfinished and not goal.clock.stop:
+            break
+        yield house.step(bids, eps)
+        if goal.clock.stop:
+            return
+        costs = bids.costs_below(BACK_OFF * eps)
+        eps *= options.shrink
+    if house.flow_fits:
+        yield MinCostFlow().step(problem, house.least)
+
+
+class _House:
+    """The rows of a problem, the scale of its scores, and how many edges were read."""
+
+    def __init__(self, problem: Problem, goal: Goal) -> None:
+        self.problem, self.clock, self.read = problem, goal.clock, 0
+        self.least = floors_to_meet(problem)
+        self.rows = limited_rows(problem, self.least)
+        score = open_scores(problem)
+        positive = int(np.count_nonzero(score))
+        self.mean_score = float(score.sum(dtype=np.float64)) / positive if positive else 1.0
+        self.least_eps = 4.0 * float(np.spacing(np.float64(score.max(initial=0.0))))
+
+    @property
+    def flow_fits(self) -> bool:
+        """Whether there is memory and time for min-cost flow."""
+        left = self.clock.left
+        return self.problem.edges <= FLOW_EDGES and (left is None or left > FLOW_SECONDS * self.problem.edges)
+
+    def bid(self, costs: tuple[np.ndarray, np.ndarray], eps: float) -> LimitedRound:
+        """A round from these costs, or from 0 where those leave free places too dear.
+
+        Unfinished where the clock says stop, or where so much was read that min-cost flow should take over.
+        """
+        most = max(MOST_PASSES * (self.problem.edges + self.problem.items), MOST_READS)
+        for user_cost, group_cost in (costs, (np.zeros(self.problem.users), np.zeros(self.problem.groups))):
+            bids = LimitedRound(self.rows, user_cost, group_cost)
+            self.read += bids.run(eps, self.clock, most - self.read if self.flow_fits else np.inf)
+            if bids.unfinished or bids.too_dear() <= eps * bids.state.load.sum():
+                break
+        return bids
+
+    def step(self, bids: LimitedRound, eps: float) -> Step:
+        """The round's answer; one that the clock stopped gets its floors met and its free places filled."""
+        held = bids.state.held
+        if bids.unfinished:
+            serve_floors(self.problem, self.least, held)
+            fill(self.problem, held)
+        prices, group_prices = certificate_prices(self.problem, bids.state.user_cost, bids.state.group_cost)
+        return Step(np.flatnonzero(held), prices, {"eps": eps}, group_prices)

@@ -1,0 +1,87 @@
+"""One round of the auction with floors and (user, creator) limits: its state, and running it in slices."""
+
+import numpy as np
+
+from .limited_auction_kernels import Rows, State, run_limited
+from .places_left import group_arrays
+from .problem import Problem
+from .step import Clock
+
+SLICE = 20_000_000
+"""Edges read between two looks at the clock, about a fifth of a second."""
+
+
+def limited_rows(problem: Problem, least: np.ndarray) -> Rows:
+    """The problem as the kernels take it; least: int32[items], floors that can all be met at once."""
+    edges = problem.indptr, problem.user, problem.score32()
+    arrays = *edges, problem.demand, least, problem.capacity, *group_arrays(problem)
+    views = [array.view() for array in arrays]
+    for view in views:
+        view.setflags(write=False)  # one type of arrays, one compilation
+    return Rows(*views)
+
+
+class LimitedRound:
+    """Who holds what at which cost while items bid, all of them first, from the costs given.
+
+    user_cost   float64[users] >= 0, what a place costs as long as the user is not full
+    group_cost  float64[groups] >= 0, what a place of a group costs in all as long as the group is not full
+    """
+
+    def __init__(self, rows: Rows, user_cost: np.ndarray, group_cost: np.ndarray) -> None:
+        items, users = rows.demand.size, rows.capacity.size
+        slot_start = np.zeros(users + 1, np.int64)
+        np.cumsum(np.minimum(rows.capacity, np.bincount(rows.user, minlength=users)), out=slot_start[1:])
+        waiting = np.flatnonzero((rows.demand > 0) & (np.diff(rows.indptr) > 0))
+        self.rows = rows
+        self.state = State(
+            user_cost=np.where(rows.capacity > 0, user_cost, np.inf),
+            group_cost=np.where(rows.group_limit > 0, group_cost, np.inf),
+            held=np.zeros(rows.user.size, np.uint8),
+            load=np.zeros(items, np.int64),
+            group_load=np.zeros(rows.group_limit.size, np.int64),
+            slot_start=slot_start,
+            slot_count=np.zeros(users, np.int64),
+            slot_bid=np.zeros(int(slot_start[-1])),
+            slot_edge=np.zeros(int(slot_start[-1]), np.int64),
+            queue=np.zeros(items, np.int32),
+            queued=np.zeros(items, np.uint8),
+            ends=np.array([0, waiting.size]),
+        )
+        self.state.queue[: waiting.size] = waiting
+        self.state.queued[waiting] = 1
+
+    def run(self, eps: float, clock: Clock, budget: float) -> int:
+        """Runs until nobody bids any more, the clock says stop, or `budget` edges were read; returns edges read."""
+        read = 0
+        while self.unfinished and read < budget and not clock.stop:
+            read += run_limited(self.rows, self.state, eps, SLICE)
+        return read
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether an item still waits."""
+        return bool(self.state.ends[1] > 0)
+
+    @property
+    def full_users(self) -> np.ndarray:
+        """Which users have no place left, bool[users]."""
+        return self.state.slot_count >= self.rows.capacity
+
+    @property
+    def full_groups(self) -> np.ndarray:
+        """Which groups have reached their limit, bool[groups]."""
+        return self.state.group_load >= self.rows.group_limit
+
+    def too_dear(self) -> float:
+        """What the free places of users and groups would cost in all, which loosens the bound by as much."""
+        state, users, groups = self.state, ~self.full_users, ~self.full_groups
+        free_places = (self.rows.capacity - state.slot_count)[users]
+        free_of_group = (self.rows.group_limit - state.group_load)[groups]
+        return float(np.dot(free_places, state.user_cost[users]) + np.dot(free_of_group, state.group_cost[groups]))
+
+    def costs_below(self, back_off: float) -> tuple[np.ndarray, np.ndarray]:
+        """Costs to start another round from: those of what is full less `back_off`, at least 0; 0 for the rest."""
+        user_cost = np.where(self.full_users, self.state.user_cost - back_off, 0.0)
+        group_cost = np.where(self.full_groups, self.state.group_cost - back_off, 0.0)
+        return np.maximum(0.0, user_cost), np.maximum(0.0, group_cost)
