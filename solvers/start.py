@@ -5,8 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from .allocation import Allocation
+from .best import floors_met
 from .cheap_prices import closed_user_prices
 from .errors import ProblemError
+from .floors import floors_to_meet, serve_floors
 from .problem import Problem
 from .start_kernels import find_edges, keep_within
 
@@ -28,13 +30,13 @@ class Start:
 def start_from(problem: Problem, earlier: Allocation) -> Start:
     """Where a solve of `problem` can start from `earlier`, an allocation of this or of an overlapping problem.
 
-    Matches whose item, user or edge is gone are left out, and so are those of the lowest scores over a limit. O(matches)
-    time and memory. Raises ProblemError for anything but an Allocation.
+    Matches whose item, user or edge is gone are left out, and so are those of the lowest scores over a limit; floors
+    that could be met are. O(matches) time and memory. Raises ProblemError for anything but an Allocation.
     """
     if not isinstance(earlier, Allocation):
         raise ProblemError(f"start is {type(earlier).__name__}, expected an Allocation as returned by solve")
     if earlier.problem is problem:
-        return Start(np.sort(earlier.chosen), earlier.user_prices, earlier.group_prices)
+        return Start(_with_floors(problem, np.sort(earlier.chosen)), earlier.user_prices, earlier.group_prices)
     before = earlier.problem
     item_rows = rows_among(problem.item_ids, problem.items, before.item_ids, before.items)
     user_rows = rows_among(problem.user_ids, problem.users, before.user_ids, before.users)
@@ -42,7 +44,22 @@ def start_from(problem: Problem, earlier: Allocation) -> Start:
     prices = np.zeros(problem.users)
     prices[user_rows[user_rows >= 0]] = earlier.user_prices[user_rows >= 0]
     prices = np.maximum(prices, closed_user_prices(problem))
-    return Start(within_limits(problem, edge[edge >= 0]), prices, _group_prices(problem, earlier, user_rows))
+    chosen = _with_floors(problem, within_limits(problem, edge[edge >= 0]))
+    return Start(chosen, prices, _group_prices(problem, earlier, user_rows))
+
+
+def _with_floors(problem: Problem, chosen: np.ndarray) -> np.ndarray:
+    """The same matches, changed until they fill as many floor places as any can; else a solve could end short of them."""
+    met = floors_met(problem, chosen)
+    if met is None or problem.floor is None or (met == problem.floor).all():
+        return chosen
+    least = floors_to_meet(problem)
+    if met.sum() >= least.sum():
+        return chosen
+    held = np.zeros(problem.edges, np.uint8)
+    held[chosen] = 1
+    serve_floors(problem, least, held)
+    return np.flatnonzero(held)
 
 
 def rows_among(ids: np.ndarray | None, rows: int, given: np.ndarray | None, count: int) -> np.ndarray:

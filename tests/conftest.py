@@ -29,6 +29,30 @@ TOY_NIGHT = Path(__file__).with_name("toy_night.py")
 
 
 @pytest.fixture(scope="session")
+def limited_problem() -> Callable[..., Any]:
+    """A small irregular problem with floors and caps per (user, creator): `limited_problem(seed, kind, **sizes)`.
+
+    Floors often cannot all be met. `floors=False` or `creators=0` leaves them out.
+    """
+    import numpy as np
+
+    from dualrec.solvers.instances import Ragged
+    from dualrec.solvers.problem import Problem
+
+    def make(seed: int, kind: str = "spread", floors: bool = True, creators: int = 3, **sizes: Any) -> Problem:
+        plain = Ragged(kind=kind, **sizes).make(seed)
+        rng = np.random.default_rng([seed, 7])
+        limits: dict[str, Any] = {}
+        if floors:
+            limits["floor"] = rng.integers(0, plain.demand + 1)
+        if creators:
+            limits |= {"creator": rng.integers(0, creators, plain.items), "creator_cap": int(rng.integers(0, 3))}
+        return Problem.from_csr(plain.indptr, plain.user, plain.score, plain.demand, plain.capacity, **limits)
+
+    return make
+
+
+@pytest.fixture(scope="session")
 def toy_night() -> ModuleType:
     """The module tests/toy_night.py: a night of three small stages."""
     spec = importlib.util.spec_from_file_location("toy_night", TOY_NIGHT)
