@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from .certificate import relative_gap, total_score
+from .explain import ItemExplanation, UserExplanation, edge_prices, explain
 from .problem import Problem
 
 
@@ -92,6 +93,44 @@ class Allocation:
         """Items given to each user, int64[users]."""
         return np.bincount(self.problem.user[self.chosen], minlength=self.problem.users)
 
+    @cached_property
+    def group_load(self) -> np.ndarray:
+        """Matches that count against each (user, creator) limit, int64[groups]."""
+        if self.problem.group is None:
+            return np.zeros(0, np.int64)
+        group = self.problem.group[self.chosen]
+        return np.bincount(group[group >= 0], minlength=self.problem.groups)
+
+    @property
+    def shortfall(self) -> np.ndarray:
+        """Users that each item lacks to its floor, int64[items]."""
+        if self.problem.floor is None:
+            return np.zeros(self.problem.items, np.int64)
+        return np.maximum(0, self.problem.floor - self.item_load)
+
+    @cached_property
+    def lowest_net(self) -> np.ndarray:
+        """The lowest score less price among the users of each full item, 0 for items with places left; float64[items].
+
+        What another user must bring to be worth changing for.
+        """
+        lowest = np.zeros(self.problem.items)
+        if self.chosen.size:
+            net = self.problem.score[self.chosen] - edge_prices(self, self.chosen)
+            owners = np.flatnonzero(self.item_load)
+            starts = np.cumsum(self.item_load[owners]) - self.item_load[owners]
+            lowest[owners] = np.minimum.reduceat(net, starts)
+        lowest[self.item_load < self.problem.demand] = 0.0
+        return lowest
+
+    def explain(self, *, item: Any = None, user: Any = None) -> ItemExplanation | UserExplanation:
+        """Why an item (`item=ID`) or a user (`user=ID`) got what it got; `str()` of the answer says it in sentences.
+
+        Its matches with score, price and what is left; who stood next and what was lacking; what one more place would
+        be worth, as the prices estimate it; why an item has too few users. Raises ProblemError for an unknown id.
+        """
+        return explain(self, item=item, user=user)
+
     @property
     def items_full(self) -> int:
         """Items that got all the users they want."""
@@ -110,7 +149,7 @@ class Allocation:
     def pairs(self) -> dict[str, np.ndarray]:
         """The matches as columns `item`, `user` (outside ids) and `score`, by item row, falling score, user row."""
         item, user = self.problem.item_of(self.chosen), self.problem.user[self.chosen]
-        score = self.problem.score[self.chosen]
+        score = self.problem.score[self.chosen].astype(np.float32, copy=False)
         order = np.lexsort((user, -score, item))
         item, user = item[order], user[order]
         return {

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from .certificate_kernels import Limits, Rows, item_profits, lowest_place, tally
+from .certificate_kernels import Limits, Rows, item_profits, lowest_place, sum_of_scores, tally
 from .errors import AllocationError, ProblemError
 from .problem import Problem
 from .threads import over_items
@@ -56,7 +56,7 @@ def relative_gap(value: float, bound: float) -> float:
 
 def total_score(problem: Problem, chosen: np.ndarray) -> float:
     """Sum of the scores of the chosen edges, in float64."""
-    return float(problem.score[chosen].sum(dtype=np.float64))
+    return float(sum_of_scores(chosen, problem.stored_score()))
 
 
 def upper_bound(

@@ -237,6 +237,18 @@ def lowest_place(order: np.ndarray, user: np.ndarray, score: np.ndarray, capacit
 
 
 @nb.njit(cache=True, nogil=True)
+def sum_of_scores(chosen: np.ndarray, score: np.ndarray) -> float:
+    """Sum in float64 of the scores (float32 or uint16[edges]) of the chosen edges, 4096 at a time, as `tally` does."""
+    total, block = 0.0, 0.0
+    for at in range(chosen.size):
+        block += np.float64(score_of(score[chosen[at]]))
+        if at % 4096 == 4095:
+            total += block
+            block = 0.0
+    return total + block
+
+
+@nb.njit(cache=True, nogil=True)
 def tally(chosen: np.ndarray, edges: int, user: np.ndarray, score: np.ndarray, load: np.ndarray) -> tuple[int, float]:
     """Counts each user's matches into load (int32[users], zeros) and sums their scores, in float64, 4096 at a time.
 

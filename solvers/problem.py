@@ -36,6 +36,7 @@ class Problem:
     group_limit  int32[groups], most edges of each group that may be chosen; fewer than the group has
     creator_ids  outside ids of the creators, int64 or str
     excluded     edges that were given and dropped, being excluded
+    item_excluded  int32[items], those of each item; None: none
     """
 
     indptr: np.ndarray
@@ -51,6 +52,7 @@ class Problem:
     group_limit: np.ndarray | None = None
     creator_ids: np.ndarray | None = None
     excluded: int = 0
+    item_excluded: np.ndarray | None = None
 
     @property
     def items(self) -> int:

@@ -37,6 +37,7 @@ DTYPES = {
     "group": ("int32",),
     "group_limit": ("int32",),
     "creator_ids": ("int64", "str"),
+    "item_excluded": ("int32",),
 }
 """The arrays that a folder may hold and what each is; the first five are always there."""
 REQUIRED = tuple(DTYPES)[:5]
@@ -193,7 +194,7 @@ def _check_lengths(folder: Path, found: dict[str, Any]) -> None:
     """Raises ProblemError where arrays of one side differ in length."""
     items, edges = found["demand"].size, found["user"].size
     along = {"indptr": items + 1, "score": edges, "item_ids": items, "user_ids": found["capacity"].size}
-    along |= {"floor": items, "creator": items, "group": edges}
+    along |= {"floor": items, "creator": items, "group": edges, "item_excluded": items}
     for name, length in along.items():
         if name in found and found[name].size != length:
             raise ProblemError(f"{folder / name}.npy has {found[name].size} entries, expected {length}")

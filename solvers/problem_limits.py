@@ -105,7 +105,13 @@ def _without(problem: "Problem", item: np.ndarray, user: np.ndarray) -> "Problem
         return problem
     indptr = problem.indptr - np.searchsorted(dropped, problem.indptr)
     edges = read_only(indptr, problem.user[keep], problem.score[keep])
-    return replace(problem, indptr=edges[0], user=edges[1], score=edges[2], excluded=problem.excluded + dropped.size)
+    return replace(problem, indptr=edges[0], user=edges[1], score=edges[2], **how_many_dropped(problem, dropped))
+
+
+def how_many_dropped(problem: "Problem", dropped: np.ndarray) -> dict[str, Any]:
+    """The fields `excluded` and `item_excluded` once these edges of the problem (ascending) are dropped."""
+    by_item = problem.item_load(dropped).astype(np.int32)
+    return {"excluded": dropped.size, "item_excluded": read_only(by_item)[0]}
 
 
 def _with_floor(problem: "Problem", floor: Any, aligned: bool) -> "Problem":

@@ -18,7 +18,7 @@ from .parquet_batches import Batch, batches, score_types
 from .problem_columns import both_amounts
 from .problem_folder import fill_folder
 from .problem_kernels import drop_pairs, place_rows, sort_rows
-from .problem_limits import Limits, excluded_pairs, with_limits
+from .problem_limits import Limits, excluded_pairs, how_many_dropped, with_limits
 from .problem_scores import refuse_scores, to_stored
 from .threads import over_items
 
@@ -115,21 +115,20 @@ def drop_in_place(problem: "Problem", folder: Path, item: np.ndarray, user: np.n
     """The problem without these (item row, user row) pairs; the files of its edges in `folder` become shorter."""
     order = np.argsort(item, kind="stable")
     item, user = item[order], user[order]
-    counts, written = np.zeros(problem.items, np.int64), 0
+    written, dropped = 0, []
     for first, last in _blocks(problem.indptr):
         edges = slice(problem.indptr[first], problem.indptr[last])
         pairs = slice(*np.searchsorted(item, [first, last]))
         ends, keep = problem.indptr[first : last + 1] - edges.start, np.ones(edges.stop - edges.start, bool)
         drop_pairs(ends, problem.user[edges], item[pairs] - first, user[pairs], keep)
-        counts[first:last] = np.diff(ends) - np.bincount(
-            np.searchsorted(ends, np.flatnonzero(~keep), side="right") - 1, minlength=last - first
-        )
+        dropped.append(edges.start + np.flatnonzero(~keep))
         kept = slice(written, written + int(np.count_nonzero(keep)))
         problem.user[kept], problem.score[kept] = problem.user[edges][keep], problem.score[edges][keep]
         written = kept.stop
-    indptr = np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)])
+    counts = how_many_dropped(problem, np.concatenate([np.zeros(0, np.int64), *dropped]))
+    indptr = problem.indptr - np.concatenate([[0], np.cumsum(counts["item_excluded"], dtype=np.int64)])
     user_left, score_left = (_shorten(folder, name, written) for name in ("user", "score"))
-    return replace(problem, indptr=indptr, user=user_left, score=score_left, excluded=problem.edges - written)
+    return replace(problem, indptr=indptr, user=user_left, score=score_left, **counts)
 
 
 def _blocks(indptr: np.ndarray) -> list[tuple[int, int]]:
