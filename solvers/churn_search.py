@@ -185,9 +185,11 @@ class ChurnSearch:
         """What was found; `gone` earlier matches are candidates no more."""
         assert self.first is not None and self.bounding is not None
         changed, seconds = self.changes(self.chosen), self.clock.seconds
+        bound = self.first.bound
         if self.problem.floor is not None:  # bounds so far are for the floor places that other allocations fill
+            bound = self._bound(self.first, 0.0)
             self.bound = self._bound(self.bounding, self.penalty)
-        bound = self.first.bound if self.problem.floor is None else self._bound(self.first, 0.0)
+            self.bound, self.penalty = min((self.bound, self.penalty), (bound, 0.0))
         gap = relative_gap(total_score(self.problem, self.chosen), bound)
         found = replace(self.first, problem=self.problem, chosen=self.chosen, bound=bound, seconds=seconds)
         kept = self.chosen.size - changed

@@ -78,7 +78,7 @@ class Search:
     def __init__(self, problem: Problem, chosen: np.ndarray, fresh: np.ndarray | None = None, changes: int = 0) -> None:
         none, floor = np.zeros(0, np.int32), problem.floor
         self.problem = problem
-        self.graph = Graph(
+        graph = Graph(
             indptr=problem.indptr,
             user=problem.user,
             score=problem.score32(),
@@ -86,6 +86,9 @@ class Search:
             group=none if problem.group is None else problem.group,
             fresh=np.zeros(0, np.uint8) if fresh is None else fresh,
         )
+        self.graph = Graph(*(array.view() for array in graph))
+        for array in self.graph:
+            array.setflags(write=False)  # one type of arrays, one compilation
         self.places = places_held(problem, chosen, changes)
         self.guess = Guess(
             item_refill=np.zeros(problem.items),

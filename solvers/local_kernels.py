@@ -290,7 +290,7 @@ def polish_rows(graph: Graph, places: Places, guess: Guess, first: int, last: in
                 continue
             limited = places.user_left[graph.user[e]] > 0  # only the group stands in the way: look at its slots
             loss = (own_cost if full else 0.0) + (0.0 if free or limited else guess.user_cost[graph.user[e]])
-            if worth - loss <= ROUNDING * worth:
+            if worth <= 0.0 or worth - loss <= ROUNDING * worth:
                 continue
             gain = exchange(graph, places, guess, e, i, own if full else -1)
             own, own_cost = cheapest_of_item(graph, places, guess, i)
