@@ -17,6 +17,8 @@ __version__ = "0.1.0"
 _WHERE = {
     "Problem": "solvers.problem",
     "solve": "solvers.solve",
+    "solve_near": "solvers.churn",
+    "NearAllocation": "solvers.near_allocation",
     "certify": "solvers.certificate",
     "Allocation": "solvers.allocation",
     "Status": "solvers.allocation",
