@@ -55,7 +55,9 @@ def relative_gap(value: float, bound: float) -> float:
 
 
 def total_score(problem: Problem, chosen: np.ndarray) -> float:
-    """Sum of the scores of the chosen edges, in float64."""
+    """Sum of the scores of the chosen edges, in float64; raises AllocationError for one that is no edge."""
+    if chosen.size and not 0 <= chosen.min() <= chosen.max() < problem.edges:
+        _refuse_edges(problem, np.sort(chosen))
     return float(sum_of_scores(chosen, problem.stored_score()))
 
 
