@@ -13,12 +13,13 @@ SCORE_BITS = 40
 """Precision of the scores that decide which floors are met where not all can be."""
 
 
-def floors_to_meet(problem: Problem) -> np.ndarray:
+def floors_to_meet(problem: Problem, *, best_shares: bool = True) -> np.ndarray:
     """The floors that can all be met at once, int32[items], each at most the problem's.
 
-    What is missing in all is as little as can be; of the ways to distribute it, one that leaves the most score to the
-    items that compete for too few places. All zeros for a problem without floors. Reads the edges once or twice where
-    all floors can be met; else an exact min-cost flow over the items that compete, about 2 us and 100 bytes an edge.
+    What is missing in all is as little as can be. Of the ways to distribute it among the items that compete for too few
+    places: the one of the highest score, or with `best_shares` False just any. All zeros for a problem without floors.
+    Reads the edges a few times; `best_shares`, where not all floors can be met, takes an exact min-cost flow over the
+    items that compete: 2 to 10 us and 100 bytes an edge, and no way to stop it.
     """
     if problem.floor is None or not problem.floor.any():
         return np.zeros(problem.items, np.int32)
@@ -27,9 +28,10 @@ def floors_to_meet(problem: Problem) -> np.ndarray:
     search = _search(problem)
     if meet_floors(limits, places, search) == 0:
         return problem.floor
-    rivals = np.flatnonzero(search.level >= 0)
-    least = problem.floor.copy()
-    least[rivals] = _best_shares(problem, problem.floor, rivals, int(places.load[rivals].sum()))
+    least = places.load.astype(np.int32)
+    if best_shares:
+        rivals = np.flatnonzero(search.level >= 0)
+        least[rivals] = _best_shares(problem, problem.floor, rivals, int(places.load[rivals].sum()))
     return least
 
 

@@ -5,7 +5,6 @@ from typing import Protocol
 
 import numpy as np
 
-from .cheap_prices import certificate_prices
 from .first_come import fill
 from .floors import floors_to_meet, serve_floors
 from .limited_auction_round import LimitedRound, limited_rows
@@ -23,7 +22,10 @@ MOST_PASSES = 300
 MOST_READS = 20_000_000
 """Edges that may be read before that however small the problem is, about 0.2 seconds."""
 
-FLOW_EDGES, FLOW_SECONDS = 50_000_000, 1e-5
+TRIES = 4
+"""Rounds of a step from costs a little below the last; the next starts from zero."""
+
+FLOW_EDGES, FLOW_SECONDS = 50_000_000, 2e-5
 """Min-cost flow is left out above so many edges (100 bytes each) or with less time left than this an edge."""
 
 
@@ -54,10 +56,11 @@ def limited_steps(problem: Problem, goal: Goal, options: EpsScale) -> Iterator[S
     (user, creator) group is full displaces one of that group. At the end of a step value >= optimum - eps * matches.
 
     The first step starts from zero costs (or the given prices), later ones a little below the costs of the last; where
-    users or groups with free places then still cost something, the step is done again from zero. Price wars, as many
-    equal items with floors start them, cost (score range / eps) reads: past `MOST_PASSES` the exact min-cost flow ends
-    the matter, unless it is too large or too slow for the time left. One thread. 13 bytes an edge with the problem (4
-    more for float16 scores), 4 more with groups, 16 a place; min-cost flow 100 an edge.
+    users or groups with free places then still cost something, the step is done again from lower costs, at last from
+    zero. Price wars, as many equal items with floors start them, cost (score range / eps) reads: past `MOST_PASSES` (past
+    a tenth where not all floors can be met, so that items fight for every place) the exact min-cost flow ends the
+    matter, unless it is too large or too slow for the time left. One thread. 13 bytes an edge with the problem (4 more
+    for float16 scores), 4 more with groups, 16 a place; min-cost flow 100 an edge.
     """
     house = _House(problem, goal)
     eps, costs = options.first_eps * house.mean_score, (np.zeros(problem.users), np.zeros(problem.groups))
@@ -83,7 +86,9 @@ class _House:
 
     def __init__(self, problem: Problem, goal: Goal) -> None:
         self.problem, self.clock, self.read = problem, goal.clock, 0
-        self.least = floors_to_meet(problem)
+        self.least = floors_to_meet(problem, best_shares=self.flow_fits)
+        contested = problem.floor is not None and bool((self.least < problem.floor).any())
+        self.most = max(MOST_PASSES * (problem.edges + problem.items) // (10 if contested else 1), MOST_READS)
         self.rows = limited_rows(problem, self.least)
         score = open_scores(problem)
         positive = int(np.count_nonzero(score))
@@ -97,16 +102,17 @@ class _House:
         return self.problem.edges <= FLOW_EDGES and (left is None or left > FLOW_SECONDS * self.problem.edges)
 
     def bid(self, costs: tuple[np.ndarray, np.ndarray], eps: float) -> LimitedRound:
-        """A round from these costs, or from 0 where those leave free places too dear.
+        """A round from these costs, or from lower ones where those leave free places too dear.
 
         Unfinished where the clock says stop, or where so much was read that min-cost flow should take over.
         """
-        most = max(MOST_PASSES * (self.problem.edges + self.problem.items), MOST_READS)
-        for user_cost, group_cost in (costs, (np.zeros(self.problem.users), np.zeros(self.problem.groups))):
-            bids = LimitedRound(self.rows, user_cost, group_cost)
-            self.read += bids.run(eps, self.clock, most - self.read if self.flow_fits else np.inf)
-            if bids.unfinished or bids.too_dear() <= eps * bids.state.load.sum():
+        for tries in range(TRIES + 1):
+            bids = LimitedRound(self.rows, *costs)
+            self.read += bids.run(eps, self.clock, self.most - self.read if self.flow_fits else np.inf)
+            if bids.unfinished or bids.too_dear(self.problem) <= 0.1 * eps * bids.state.load.sum():
                 break
+            zero = np.zeros(self.problem.users), np.zeros(self.problem.groups)
+            costs = bids.costs_below(BACK_OFF * eps) if tries < TRIES - 1 else zero
         return bids
 
     def step(self, bids: LimitedRound, eps: float) -> Step:
@@ -115,5 +121,5 @@ class _House:
         if bids.unfinished:
             serve_floors(self.problem, self.least, held)
             fill(self.problem, held)
-        prices, group_prices = certificate_prices(self.problem, bids.state.user_cost, bids.state.group_cost)
+        prices, group_prices = bids.prices(self.problem)
         return Step(np.flatnonzero(held), prices, {"eps": eps}, group_prices)

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from .cheap_prices import certificate_prices
 from .limited_auction_kernels import Rows, State, run_limited
 from .places_left import group_arrays
 from .problem import Problem
@@ -73,12 +74,17 @@ class LimitedRound:
         """Which groups have reached their limit, bool[groups]."""
         return self.state.group_load >= self.rows.group_limit
 
-    def too_dear(self) -> float:
-        """What the free places of users and groups would cost in all, which loosens the bound by as much."""
-        state, users, groups = self.state, ~self.full_users, ~self.full_groups
-        free_places = (self.rows.capacity - state.slot_count)[users]
-        free_of_group = (self.rows.group_limit - state.group_load)[groups]
-        return float(np.dot(free_places, state.user_cost[users]) + np.dot(free_of_group, state.group_cost[groups]))
+    def prices(self, problem: Problem) -> tuple[np.ndarray, np.ndarray | None]:
+        """Prices of users and groups for the certificate, of the problem that `rows` were made from."""
+        return certificate_prices(problem, self.state.user_cost, self.state.group_cost)
+
+    def too_dear(self, problem: Problem) -> float:
+        """The prices of free places in all: by so much they loosen the bound."""
+        prices, group_prices = self.prices(problem)
+        free = np.dot(self.rows.capacity - self.state.slot_count, prices)
+        if group_prices is not None:
+            free += np.dot(self.rows.group_limit - self.state.group_load, group_prices)
+        return float(free)
 
     def costs_below(self, back_off: float) -> tuple[np.ndarray, np.ndarray]:
         """Costs to start another round from: those of what is full less `back_off`, at least 0; 0 for the rest."""
