@@ -130,8 +130,13 @@ class ChurnSearch:
         return taken_in_order(self.problem, edge, np.lexsort((-self.problem.score[edge], rank)))
 
     def spend(self) -> None:
-        """Exchanges on the best allocation within its changes left: first charged, then less and less."""
-        for penalty in (self.penalty, self.penalty / 8, 0.0):
+        """Exchanges on the best allocation within its changes left: first charged, then less and less.
+
+        Where the gap is reached already, only changes that are left are spent.
+        """
+        if self.gap <= OPTIMAL_GAP or (self.done and self.changes(self.chosen) == self.most):
+            return
+        for penalty in (0.0,) if self.done else (self.penalty, self.penalty / 8, 0.0):
             search = Search(self.charged(penalty), self.chosen, self.fresh, self.most - self.changes(self.chosen))
             for _ in range(PASSES):
                 if self.clock.stop or search.run(self.clock)[0] == 0:

@@ -26,10 +26,10 @@ class Local:
     if it gains and breaks no floor that was met, so the answer is never worse than the inner solver's. One step a pass
     over the items, until a pass finds nothing or gains less than `least_gain` of the value.
 
-    Promises no gap; the bound is the inner solver's, or that of the lowest score each full user holds. It
-    left 5e-6 to 1e-4 of the optimum on scores that spread, 3e-3 on three levels, after greedy's 1e-3 to 5e-3 and 1.5e-2.
-    1 to 5 us an edge in all (less after a good start), 1 byte an edge and 16 a place of the users.
-    Starts from the better of the inner answer and the start given.
+    Promises no gap; the bound is the inner solver's, or that of the lowest score each full user holds. After greedy it
+    left 2e-6 to 9e-5 of the optimum where scores spread (greedy: 1e-3 to 4e-3), 3e-3 on three levels (greedy: 1.5e-2).
+    0.5 to 1.5 us an edge in all after greedy, 3 after first come; 1 byte an edge and 16 a place of the users. Starts from
+    the better of the inner answer and the start given.
 
     inner       any solver's options
     max_passes  most passes

@@ -118,10 +118,13 @@ def give_up(graph: Graph, places: Places, e: int, i: int) -> float:
 @nb.njit(cache=True, nogil=True)
 def best_open(graph: Graph, places: Places, i: int) -> int:
     """Item i's best edge of score > 0 (>= 0 below its floor) that could be taken; -1: none."""
+    score, user, held, user_left = graph.score, graph.user, places.held, places.user_left  # a call an edge costs more
     best, found = np.float64(-1.0 if places.load[i] < graph.floor[i] else 0.0), -1
     for e in range(graph.indptr[i], graph.indptr[i + 1]):
-        if graph.score[e] > best and open_for(graph, places, e) and affordable(graph, places, e):
-            best, found = np.float64(graph.score[e]), e
+        if score[e] <= best or user_left[user[e]] == 0 or held[e] == 1:
+            continue
+        if open_for(graph, places, e) and affordable(graph, places, e):
+            best, found = np.float64(score[e]), e
     return found
 
 
@@ -274,25 +277,25 @@ def exchange(graph: Graph, places: Places, guess: Guess, e: int, i: int, own: in
 def polish_rows(graph: Graph, places: Places, guess: Guess, first: int, last: int) -> tuple[int, float]:
     """Lets items first to last - 1 in turn take every edge that gains; returns the number of moves and their gain."""
     moves, total = 0, 0.0
+    score, user, held, user_left, user_cost = graph.score, graph.user, places.held, places.user_left, guess.user_cost
     for i in range(first, last):
         own, own_cost = cheapest_of_item(graph, places, guess, i)
         if places.item_left[i] == 0 and own < 0:
             continue
+        full, short = places.item_left[i] == 0, places.load[i] < graph.floor[i]
         for e in range(graph.indptr[i], graph.indptr[i + 1]):
-            if places.held[e] == 1:
+            worth = np.float64(score[e])
+            # A user with places, whose group alone may stand in the way, is looked at slot by slot.
+            loss = (own_cost if full else 0.0) + (0.0 if user_left[user[e]] > 0 else user_cost[user[e]])
+            if held[e] == 1 or (not short and (worth <= 0.0 or worth - loss <= ROUNDING * worth)):
                 continue
-            worth = np.float64(graph.score[e])
-            free, full = open_for(graph, places, e), places.item_left[i] == 0
-            if free and not full and places.load[i] < graph.floor[i] and affordable(graph, places, e):
-                take(graph, places, e, i)
-                set_user_cost(graph, places, guess, graph.user[e])
-                moves, total = moves + 1, total + worth
-                continue
-            limited = places.user_left[graph.user[e]] > 0  # only the group stands in the way: look at its slots
-            loss = (own_cost if full else 0.0) + (0.0 if free or limited else guess.user_cost[graph.user[e]])
-            if worth <= 0.0 or worth - loss <= ROUNDING * worth:
-                continue
-            gain = exchange(graph, places, guess, e, i, own if full else -1)
+            if short and not full and open_for(graph, places, e) and affordable(graph, places, e):
+                total += take(graph, places, e, i)
+                set_user_cost(graph, places, guess, user[e])
+                moves += 1
+            elif worth > 0.0 and worth - loss > ROUNDING * worth:
+                gain = exchange(graph, places, guess, e, i, own if full else -1)
+                moves, total = moves + (gain > 0.0), total + gain
             own, own_cost = cheapest_of_item(graph, places, guess, i)
-            moves, total = moves + (gain > 0.0), total + gain
+            full, short = places.item_left[i] == 0, places.load[i] < graph.floor[i]
     return moves, total

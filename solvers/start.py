@@ -36,7 +36,7 @@ def start_from(problem: Problem, earlier: Allocation) -> Start:
     if not isinstance(earlier, Allocation):
         raise ProblemError(f"start is {type(earlier).__name__}, expected an Allocation as returned by solve")
     if earlier.problem is problem:
-        return Start(_with_floors(problem, np.sort(earlier.chosen)), earlier.user_prices, earlier.group_prices)
+        return Start(_with_floors(problem, earlier.chosen), earlier.user_prices, earlier.group_prices)
     before = earlier.problem
     item_rows = rows_among(problem.item_ids, problem.items, before.item_ids, before.items)
     user_rows = rows_among(problem.user_ids, problem.users, before.user_ids, before.users)
@@ -89,7 +89,7 @@ def matched_edges(problem: Problem, item: np.ndarray, user: np.ndarray) -> np.nd
 
 def within_limits(problem: Problem, edge: np.ndarray) -> np.ndarray:
     """The edges (int64[n], each once) that are worth something and keep every limit, highest scores first; ascending."""
-    edge = np.sort(edge)
+    edge = edge if (edge[1:] > edge[:-1]).all() else np.sort(edge)
     score = problem.score[edge]
     if problem.floor is None and not (score > 0).all():  # an edge worth nothing can still serve a floor
         edge, score = edge[score > 0], score[score > 0]
