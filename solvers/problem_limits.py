@@ -111,7 +111,7 @@ def _without(problem: "Problem", item: np.ndarray, user: np.ndarray) -> "Problem
 def how_many_dropped(problem: "Problem", dropped: np.ndarray) -> dict[str, Any]:
     """The fields `excluded` and `item_excluded` once these edges of the problem (ascending) are dropped."""
     by_item = problem.item_load(dropped).astype(np.int32)
-    return {"excluded": dropped.size, "item_excluded": read_only(by_item)[0]}
+    return {"excluded": dropped.size, "item_excluded": read_only(by_item)[0] if dropped.size else None}
 
 
 def _with_floor(problem: "Problem", floor: Any, aligned: bool) -> "Problem":

@@ -125,10 +125,10 @@ def drop_in_place(problem: "Problem", folder: Path, item: np.ndarray, user: np.n
         kept = slice(written, written + int(np.count_nonzero(keep)))
         problem.user[kept], problem.score[kept] = problem.user[edges][keep], problem.score[edges][keep]
         written = kept.stop
-    counts = how_many_dropped(problem, np.concatenate([np.zeros(0, np.int64), *dropped]))
-    indptr = problem.indptr - np.concatenate([[0], np.cumsum(counts["item_excluded"], dtype=np.int64)])
+    gone = np.concatenate([np.zeros(0, np.int64), *dropped])
+    indptr = problem.indptr - np.searchsorted(gone, problem.indptr)
     user_left, score_left = (_shorten(folder, name, written) for name in ("user", "score"))
-    return replace(problem, indptr=indptr, user=user_left, score=score_left, **counts)
+    return replace(problem, indptr=indptr, user=user_left, score=score_left, **how_many_dropped(problem, gone))
 
 
 def _blocks(indptr: np.ndarray) -> list[tuple[int, int]]:

@@ -44,9 +44,7 @@ def test_groups_are_the_pairs_whose_limit_could_bind(seed: int, cap: int) -> Non
     problem = draw(seed, creator=made_by, creator_cap=cap)
     listed = [(u, made_by.get(i)) for i, u, _ in sorted(pairs_of(problem))]
     count = Counter(listed)
-    binding = {
-        pair for pair in listed if pair[1] is not None and count[pair] > cap and problem.capacity[pair[0]] > cap
-    }
+    binding = {pair for pair in listed if pair[1] is not None and count[pair] > cap and problem.capacity[pair[0]] > cap}
     assert problem.groups == len(binding)
     if not binding:
         assert problem.group is None
