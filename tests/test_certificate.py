@@ -1,12 +1,28 @@
 """The certificate holds for any prices, catches every broken allocation, and its kernels equal plain NumPy."""
 
+from collections.abc import Callable
+from dataclasses import replace
+
+import numba as nb
 import numpy as np
 import pytest
+import scipy.sparse as sp
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.optimize import linprog
 
-from dualrec.solvers.certificate import certify, check, upper_bound
-from dualrec.solvers.certificate_kernels import Limits, Rows, item_profits, lowest_place, sum_of_largest
+from dualrec.solvers.certificate import certify, check, total_score, upper_bound
+from dualrec.solvers.certificate_kernels import (
+    Limits,
+    Rows,
+    item_profits,
+    lowest_place,
+    score_of,
+    sum_of_best,
+    sum_of_largest,
+    sum_of_scores,
+    tally,
+)
 from dualrec.solvers.errors import AllocationError, ProblemError
 from dualrec.solvers.instances import SCORE_KINDS, Ragged
 from dualrec.solvers.problem import Problem
@@ -14,15 +30,46 @@ from dualrec.solvers.solve import solve
 
 seeds = st.integers(0, 2**32 - 1)
 kinds = st.sampled_from(SCORE_KINDS)
+Limited = Callable[..., Problem]
 
 
-def dual_value_twin(problem: Problem, prices: np.ndarray) -> float:
+def dual_value_twin(
+    problem: Problem, prices: np.ndarray, group_prices: np.ndarray | None = None, least: np.ndarray | None = None
+) -> float:
+    """The bound by sorting each row."""
     total = float((problem.capacity * prices).sum())
+    net = problem.score.astype(np.float64) - prices[problem.user]
+    if group_prices is not None and problem.group is not None and problem.group_limit is not None:
+        total += float((problem.group_limit * group_prices).sum())
+        net -= np.where(problem.group >= 0, group_prices[problem.group], 0.0)
     for i in range(problem.items):
-        row = slice(problem.indptr[i], problem.indptr[i + 1])
-        left_over = np.maximum(0.0, problem.score[row].astype(np.float64) - prices[problem.user[row]])
-        total += float(np.sort(left_over)[::-1][: problem.demand[i]].sum())
+        falling = np.sort(net[problem.indptr[i] : problem.indptr[i + 1]])[::-1][: problem.demand[i]]
+        forced = 0 if least is None else least[i]
+        total += float(falling[:forced].sum() + np.maximum(0.0, falling[forced:]).sum())
     return total
+
+
+def rows_of(problem: Problem) -> Rows:
+    return Rows(problem.indptr, problem.user, problem.stored_score(), problem.demand)
+
+
+def linear_program(problem: Problem, least: np.ndarray) -> tuple[float, np.ndarray, np.ndarray] | None:
+    """The optimum by HiGHS with its user prices and group prices; None where `least` cannot be met."""
+    edge, item = np.arange(problem.edges), problem.item_of(np.arange(problem.edges))
+    users = sp.csr_array((np.ones(edge.size), (problem.user, edge)), (problem.users, edge.size))
+    items = sp.csr_array((np.ones(edge.size), (item, edge)), (problem.items, edge.size))
+    parts, limits = [users, items, -items], [problem.capacity, problem.demand, -least]
+    if problem.group is not None and problem.group_limit is not None:
+        inside = np.flatnonzero(problem.group >= 0)
+        shape = (problem.groups, edge.size)
+        parts.append(sp.csr_array((np.ones(inside.size), (problem.group[inside], inside)), shape))
+        limits.append(problem.group_limit)
+    found = linprog(-problem.score.astype(np.float64), sp.vstack(parts), np.concatenate(limits), bounds=(0, 1))
+    if found.status == 2:
+        return None
+    assert found.status == 0
+    dual = np.maximum(0.0, -found.ineqlin.marginals)
+    return -found.fun, dual[: problem.users], dual[problem.users + 2 * problem.items :]
 
 
 @settings(max_examples=150, deadline=None)
@@ -38,16 +85,126 @@ def test_any_prices_bound_the_optimum(seed: int, kind: str, size: float) -> None
 
 
 @settings(max_examples=100, deadline=None)
-@given(seed=seeds, kind=kinds)
-def test_bound_equals_its_twin(seed: int, kind: str) -> None:
-    problem = Ragged(items=12, users=9, kind=kind).make(seed)
+@given(seed=seeds, kind=kinds, half=st.booleans())
+def test_bound_equals_its_twin(seed: int, kind: str, half: bool) -> None:
+    problem = Ragged(items=12, users=9, kind="levels" if half else kind).make(seed)
+    if half:
+        problem = replace(problem, score=problem.score.astype(np.float16))
     prices = np.random.default_rng(seed).random(problem.users)
     assert upper_bound(problem, prices) == pytest.approx(dual_value_twin(problem, prices), rel=1e-12)
     profits = np.zeros(problem.items)
-    rows = Rows(problem.indptr, problem.user, problem.score, problem.demand)
     none = Limits(np.empty(0, np.int32), np.empty(0), np.empty(0, np.int32))
-    item_profits(rows, prices, none, 0, problem.items, profits)
+    item_profits(rows_of(problem), prices, none, 0, problem.items, profits)
     assert (profits >= 0).all()
+
+
+@settings(max_examples=100, deadline=None)
+@given(seed=seeds, kind=kinds)
+def test_bound_with_limits_equals_its_twin(limited_problem: Limited, seed: int, kind: str) -> None:
+    problem, rng = limited_problem(seed, kind), np.random.default_rng(seed)
+    scale = float(problem.score.max(initial=1.0))
+    prices, group_prices = scale * rng.random(problem.users), scale * rng.random(problem.groups)
+    least = rng.integers(0, np.minimum(problem.demand, np.diff(problem.indptr)) + 1)
+    bound = upper_bound(problem, prices, group_prices=group_prices, least=least)
+    assert bound == pytest.approx(dual_value_twin(problem, prices, group_prices, least), rel=1e-12, abs=1e-12 * scale)
+
+
+@settings(max_examples=100, deadline=None)
+@given(seed=seeds, kind=st.sampled_from(["spread", "levels", "equal"]))
+def test_bound_with_limits_is_tight_at_the_duals_and_holds_elsewhere(
+    limited_problem: Limited, seed: int, kind: str
+) -> None:
+    problem, rng = limited_problem(seed, kind), np.random.default_rng(seed)
+    least = np.minimum(rng.integers(0, 2, problem.items), problem.demand)
+    found = linear_program(problem, least)
+    if found is None or (least > np.diff(problem.indptr)).any():
+        return
+    optimum, prices, group_prices = found
+    bound = upper_bound(problem, prices, group_prices=group_prices, least=least)
+    assert bound == pytest.approx(optimum, rel=1e-9, abs=1e-9)
+    other = rng.random(problem.users), rng.random(problem.groups)
+    assert upper_bound(problem, other[0], group_prices=other[1], least=least) >= optimum * (1 - 1e-9)
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=seeds, kind=kinds)
+def test_certify_asks_for_the_floors_that_are_met(limited_problem: Limited, seed: int, kind: str) -> None:
+    problem = limited_problem(seed, kind)
+    answer = solve(problem, "greedy")
+    least = np.zeros(problem.items, np.int64) if problem.floor is None else np.minimum(problem.floor, answer.item_load)
+    certificate = certify(problem, answer.chosen, answer.user_prices, answer.group_prices)
+    assert certificate.bound == upper_bound(problem, answer.user_prices, group_prices=answer.group_prices, least=least)
+    assert certificate.bound >= answer.value * (1 - 1e-12)
+    shortfall = answer.shortfall
+    assert shortfall.dtype == np.int64
+    assert np.array_equal(shortfall, (0 if problem.floor is None else problem.floor) - least)
+
+
+def test_the_bound_does_not_depend_on_threads() -> None:
+    """Rows of several lengths, enough edges for three threads."""
+    rng = np.random.default_rng(3)
+    length = rng.integers(0, 800, 4_500)
+    indptr = np.concatenate([[0], np.cumsum(length)])
+    user = np.arange(indptr[-1]) - np.repeat(indptr[:-1], length)
+    score = np.round(rng.lognormal(size=user.size), 1).astype(np.float32)
+    problem = Problem.from_csr(indptr, user, score, 90, np.full(800, 50))
+    prices = np.round(3 * rng.random(800), 1)
+    bounds = {upper_bound(problem, prices, threads=threads) for threads in (None, 1, 2, 3)}
+    assert len(bounds) == 1
+    assert bounds.pop() == pytest.approx(dual_value_twin(problem, prices), rel=1e-12)
+
+
+def test_every_half_score_is_read_exactly() -> None:
+    half = np.arange(0x7C00, dtype=np.uint16)
+    read = np.empty(half.size, np.float32)
+    read_halves(half, read)
+    assert np.array_equal(read, half.view(np.float16).astype(np.float32))
+    assert [score_of(one) for one in half[::97]] == read[::97].tolist()
+    assert score_of(np.float32(0.3)) == np.float32(0.3)
+
+
+@nb.njit
+def read_halves(bits: np.ndarray, out: np.ndarray) -> None:
+    for j in range(bits.size):
+        out[j] = score_of(bits[j])
+
+
+values_at_any_scale = st.lists(
+    st.one_of(
+        st.floats(-2, 2),
+        st.sampled_from([0.0, 0.5, 1.0, 1.0 + 1e-12, 1.0 - 1e-12, 1e-46, 1e-6, 1e6, -1e300]),
+        st.floats(0, 3e38),
+    ),
+    max_size=60,
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(values=values_at_any_scale, k=st.integers(0, 65))
+def test_sum_of_best_equals_sorting(values: list[float], k: int) -> None:
+    """Values that are equal in float32 and differ in float64 are told apart."""
+    exact = np.array(values, np.float64)
+    with np.errstate(over="ignore"):
+        rounded = exact.astype(np.float32)
+    expected = np.maximum(0.0, np.sort(exact)[::-1][:k]).sum()
+    found = sum_of_best(exact.copy(), rounded, rounded.view(np.int32), exact.size, k)
+    assert found == pytest.approx(expected, rel=1e-13, abs=1e-43)
+
+
+@settings(max_examples=50, deadline=None)
+@given(seed=seeds, count=st.sampled_from([0, 1, 4095, 4096, 9000]))
+def test_tally_equals_counting(seed: int, count: int) -> None:
+    rng = np.random.default_rng(seed)
+    user, score = rng.integers(0, 50, 10_000).astype(np.int32), rng.lognormal(size=10_000).astype(np.float32)
+    chosen, load = np.sort(rng.choice(10_000, count, replace=False)), np.zeros(50, np.int32)
+    wrong, total = tally(chosen, 10_000, user, score, load)
+    assert wrong == -1
+    assert total == pytest.approx(score[chosen].sum(dtype=np.float64), rel=1e-12)
+    assert total == sum_of_scores(chosen, score)
+    assert np.array_equal(load, np.bincount(user[chosen], minlength=50))
+    if count > 1:
+        assert tally(chosen[::-1].copy(), 10_000, user, score, load)[0] == 1
+        assert tally(np.append(chosen, 10_000), 10_000, user, score, load)[0] == count
 
 
 @settings(deadline=None)
@@ -118,3 +275,39 @@ def test_broken_allocations_are_caught(chosen: list, message: str) -> None:
 def test_wrong_prices_are_refused(prices: list[float], message: str) -> None:
     with pytest.raises(ProblemError, match=message):
         upper_bound(two_by_two(), np.array(prices))
+
+
+def test_a_broken_limit_of_a_user_and_a_creator_is_named() -> None:
+    edges: tuple = (["a", "a", "b", "b"], ["x", "y", "x", "y"], [4.0, 3, 2, 1], 2, 2)
+    problem = Problem.from_edges(*edges, creator={"a": "ann", "b": "ann"}, creator_cap=1)
+    check(problem, np.array([0, 3]))
+    with pytest.raises(AllocationError, match="user 'y' and creator 'ann' have 2 matches, over the limit of 1"):
+        check(problem, np.array([1, 3]))
+
+
+@pytest.mark.parametrize(
+    ("limits", "message"),
+    [
+        ({"group_prices": [1.0]}, r"group prices have shape \(1,\), expected \(2,\)"),
+        ({"group_prices": [1.0, -2.0]}, "price of the limit of user 'y' and creator 'ann' is -2.0"),
+        ({"group_prices": [np.nan, 0.0]}, "price of the limit of user 'x' and creator 'ann' is nan"),
+        ({"least": [0, 3]}, "least of item 'b' is 3, expected 0 to 2"),
+        ({"least": [-1, 0]}, "least of item 'a' is -1"),
+        ({"least": [0.5, 0]}, "least is float64"),
+        ({"least": [0]}, r"shape \(1,\), expected whole numbers \(2,\)"),
+    ],
+)
+def test_wrong_limits_are_refused(limits: dict, message: str) -> None:
+    edges: tuple = (["a", "a", "b", "b"], ["x", "y", "x", "y"], [4.0, 3, 2, 1], 2, 2)
+    problem = Problem.from_edges(*edges, creator={"a": "ann", "b": "ann"}, creator_cap=1)
+    given_limits = {name: np.array(values) for name, values in limits.items()}
+    with pytest.raises(ProblemError, match=message):
+        upper_bound(problem, np.zeros(2), **given_limits)
+    with pytest.raises(ProblemError, match=message):
+        upper_bound(problem, **given_limits)
+
+
+def test_values_of_edges_that_do_not_exist_are_refused() -> None:
+    for chosen in ([-1], [4]):
+        with pytest.raises(AllocationError, match="is chosen, expected 0 to 3"):
+            total_score(two_by_two(), np.array(chosen))
