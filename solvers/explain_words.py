@@ -17,7 +17,7 @@ def item_sentences(it: "ItemExplanation") -> str:
         f"out of {counted(candidates, 'candidate')}."
     ]
     if it.excluded:
-        lines.append(f"{counted(it.excluded, 'other candidate')} of it were excluded.")
+        lines.append(f"{counted(it.excluded, 'other candidate')} {'was' if it.excluded == 1 else 'were'} excluded.")
     lines += _listed("Its users", it.users)
     if it.floor > it.users.id.size:
         lines.append(f"Its floor of {counted(it.floor, 'user')} is missed by {it.floor - it.users.id.size}.")
@@ -63,7 +63,7 @@ def _next(noun: str, partners: "Partners", missed_by: float | None) -> list[str]
     if missed_by is None:
         return []
     figures = f"score {partners.score[0]:.4g} at a price of {partners.price[0]:.4g}"
-    lacks = f"it missed by {missed_by:.4g}" if missed_by > 0 else "it was as good as those matched"
+    lacks = f"it missed by {missed_by:.4g}" if missed_by > 0 else "the prices did not keep it away"
     return [f"Next in line was {noun} {partners.id[0].item()!r}, {figures}: {lacks}."]
 
 
