@@ -1,8 +1,9 @@
 """The limit on changes is kept exactly, the bound holds for everything within it, and the report adds up."""
 
 import itertools
-from collections.abc import Callable
-from dataclasses import replace
+import signal
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,10 +16,12 @@ from dualrec.solvers.certificate import check
 from dualrec.solvers.churn import solve_near
 from dualrec.solvers.churn_kernels import charge
 from dualrec.solvers.errors import ProblemError, SolverError
+from dualrec.solvers.greedy import Greedy
 from dualrec.solvers.instances import SCORE_KINDS, Ragged, Skewed, TiedGroups, TightFlat
 from dualrec.solvers.near_allocation import NearAllocation
 from dualrec.solvers.problem import Problem
 from dualrec.solvers.solve import solve
+from dualrec.solvers.step import Goal, Step
 
 Make = Callable[..., Problem]
 
@@ -163,6 +166,30 @@ def test_interrupted_the_best_so_far_is_the_answer() -> None:
     near = solve_near(tomorrow(problem, 2), previous, 30, gap=0, on_step=press)
     is_near(near, previous, 30)
     assert near.status is Status.INTERRUPTED and len(near.history) == 1
+
+
+def test_a_press_during_an_inner_solve_reaches_both() -> None:
+    @dataclass(frozen=True)
+    class Pressed(Greedy):
+        def steps(self, problem: Problem, goal: Goal) -> Iterator[Step]:
+            signal.raise_signal(signal.SIGINT)
+            yield from super().steps(problem, goal)
+
+    problem = TightFlat(40, 300, 200, 100, 14).make(0)
+    previous = solve(problem)
+    near = solve_near(tomorrow(problem, 2), previous.pairs(), 30, Pressed(), gap=0)
+    is_near(near, previous, 30)
+    assert near.status is Status.INTERRUPTED and len(near.history) == 1
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_half_scores() -> None:
+    problem = Skewed(200, 900, 60, 12, 4).make(0)
+    previous, new = solve(problem), tomorrow(problem, 4)
+    halves = replace(new, score=new.score.astype(np.float16))
+    near = solve_near(halves, previous, 40, "min-cost-flow")
+    is_near(near, previous, 40)
+    assert near.gap <= 1e-3
 
 
 def test_wrong_input_is_refused() -> None:
