@@ -12,7 +12,7 @@ SLICE = 20_000_000
 
 def rows_by_item(problem: Problem) -> Rows:
     """Items bid for the places of users."""
-    return Rows(problem.indptr, problem.user, problem.score, problem.demand, problem.capacity)
+    return Rows(problem.indptr, problem.user, problem.score32(), problem.demand, problem.capacity)
 
 
 def rows_by_user(problem: Problem) -> tuple[Rows, np.ndarray]:
@@ -20,7 +20,7 @@ def rows_by_user(problem: Problem) -> tuple[Rows, np.ndarray]:
     indptr = np.zeros(problem.users + 1, np.int64)
     item, score = np.empty(problem.edges, np.int32), np.empty(problem.edges, np.float32)
     edge = np.empty(problem.edges, np.int64)
-    by_owner(problem.indptr, problem.user, problem.score, indptr, (item, score, edge))
+    by_owner(problem.indptr, problem.user, problem.score32(), indptr, (item, score, edge))
     for array in (indptr, item, score):
         array.setflags(write=False)
     return Rows(indptr, item, score, problem.capacity, problem.demand), edge

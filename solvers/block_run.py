@@ -1,0 +1,127 @@
+"""Runs of the block auction on a problem: cold, or from earlier prices and matches; steps for the driver."""
+
+import time
+from collections.abc import Iterator
+
+import numpy as np
+
+from .block_auction import BlockAuction
+from .block_state import Rows
+from .cheap_prices import closed_user_prices
+from .errors import ProblemError
+from .first_come import fill
+from .identical_rows import join_identical
+from .problem import Problem
+from .step import Clock, Step
+from .workers import Workers
+
+REPORT_SECONDS = 2.0
+"""A longer run shows how far it has come, but the certificates take at most a tenth of the time."""
+
+SAMPLE = 1_000_000
+"""Edges whose scores say how large scores are."""
+
+
+class BlockRun:
+    """What the runs on one problem share, and where the last one ended.
+
+    eps     of the last run, in units of the score
+    prices  float64[users] at its end
+    passes  reads of all edges it took
+    """
+
+    def __init__(self, problem: Problem, clock: Clock, workers: Workers) -> None:
+        if problem.edges >= 2**32:
+            raise ProblemError(f"{problem.edges} edges, the auction takes fewer than {2**32}")
+        self.problem, self.clock, self.workers = problem, clock, workers
+        half = problem.score.dtype == np.float16
+        score = problem.score.view(np.uint16) if half else problem.score
+        demand = np.minimum(problem.demand, np.diff(problem.indptr)).astype(np.int32)
+        self.rows = Rows(problem.indptr, problem.user.view(np.uint32), score, demand)
+        self.joined = join_identical(self.rows, problem.capacity)
+        self.closed = closed_user_prices(problem)
+        self.mean_score, self.rounding = _mean_score(problem), _rounding(problem)
+        self.prices, self.eps, self.passes = self.closed, 0.0, 0.0
+        self.auction: BlockAuction | None = None
+
+    def finest_eps(self, share: float) -> float:
+        """Eps at this share of the mean score, and not below what float32 can tell apart."""
+        return max(share * self.mean_score, self.rounding)
+
+    def cold(self, share: float, passes: float) -> Iterator[Step]:
+        """From zero prices until nobody bids any more, or for so many reads of all edges."""
+        rows = self.rows if self.joined is None else self.joined.rows
+        self.forget()
+        self.auction = BlockAuction(rows, self.problem.capacity, np.zeros(1, np.float32), self.workers)
+        self.auction.call(np.flatnonzero(rows.demand > 0))
+        yield from self._run(self.finest_eps(share), passes * (rows.user.size + rows.demand.size))
+
+    def _run(self, eps: float, budget: float) -> Iterator[Step]:
+        auction, self.eps = self._started, eps
+        report = _Report()
+        while True:
+            auction.run(eps, lambda: self.clock.stop or auction.read >= budget or report.due)
+            self.passes = auction.read / max(1, auction.rows.user.size)
+            if not report.due or not auction.waiting or self.clock.stop:
+                break
+            with report:
+                yield self._step({"bidding": auction.waiting})
+        yield self._step({})
+
+    def _step(self, notes: dict[str, int]) -> Step:
+        """What stands now; with its free places filled if this is the last step before a stop."""
+        auction, problem = self._started, self.problem
+        price = np.where(problem.capacity > 0, auction.state.price, self.closed).astype(np.float64)
+        chosen = auction.chosen()
+        if self.joined is not None and auction.rows is self.joined.rows:
+            price, chosen = self.joined.prices(chosen, price), self.joined.edges(chosen)
+        if self.clock.stop and auction.waiting:
+            held = np.zeros(problem.edges, np.uint8)
+            held[chosen] = 1
+            fill(problem, held)
+            chosen = np.flatnonzero(held)
+        self.prices = price
+        return Step(chosen, price, {"eps": self.eps, "passes": self.passes, **notes})
+
+    @property
+    def _started(self) -> BlockAuction:
+        assert self.auction is not None
+        return self.auction
+
+    def forget(self) -> None:
+        """Gives the memory of the last run back."""
+        self.auction = None
+
+
+class _Report:
+    """When to show the next interim step, from what the last ones cost."""
+
+    def __init__(self) -> None:
+        self._at = time.perf_counter() + REPORT_SECONDS
+
+    @property
+    def due(self) -> bool:
+        return time.perf_counter() >= self._at
+
+    def __enter__(self) -> None:
+        self._begun = time.perf_counter()
+
+    def __exit__(self, *failure: object) -> None:
+        now = time.perf_counter()
+        self._at = now + max(REPORT_SECONDS, 10.0 * (now - self._begun))
+
+
+def _mean_score(problem: Problem) -> float:
+    """Mean positive score of a sample of the edges that can be matched, 1 if there is none."""
+    edge = np.arange(0, problem.edges, max(1, problem.edges // SAMPLE))
+    edge = edge[(problem.capacity[problem.user[edge]] > 0) & (problem.demand[problem.item_of(edge)] > 0)]
+    score = problem.score[edge].astype(np.float64)
+    positive = score[score > 0]
+    return float(positive.mean()) if positive.size else 1.0
+
+
+def _rounding(problem: Problem) -> float:
+    """An eps that float32 can add to any price of the problem."""
+    bits = problem.score.view(np.uint16 if problem.score.dtype == np.float16 else np.uint32)
+    highest = bits.max(initial=0).astype(bits.dtype).reshape(1).view(problem.score.dtype)[0]
+    return 4.0 * float(np.spacing(np.float32(highest)))

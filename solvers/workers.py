@@ -1,0 +1,32 @@
+"""A few threads that stay for the length of a solve, for kernels that release Python's lock."""
+
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+
+class Workers:
+    """Runs parts of a phase at once, the first part on the calling thread.
+
+    count  threads, the caller's among them
+    """
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+        self._pool = ThreadPoolExecutor(count - 1) if count > 1 else None
+
+    def run(self, work: Callable[..., Any], parts: Iterable[tuple[Any, ...]]) -> list[Any]:
+        """work(*part) of each part, in order of the parts; returns when all are done."""
+        first, *others = parts
+        if self._pool is None:
+            return [work(*part) for part in (first, *others)]
+        waiting = [self._pool.submit(work, *part) for part in others]
+        return [work(*first), *(one.result() for one in waiting)]
+
+    def ranges(self, size: int) -> list[tuple[int, int]]:
+        """One range of 0 to `size` for each thread, all about as long."""
+        ends = np.linspace(0, size, self.count + 1).astype(np.int64).tolist()
+        return list(pairwise(ends))
