@@ -89,11 +89,33 @@ def _kind(values: np.ndarray) -> str:
 
 
 def _by_first_appearance(values: np.ndarray) -> IdRows:
+    lowest = _lowest_of_dense(values, values.size)
+    if lowest is not None:
+        return _dense_by_first_appearance(values, lowest)
     sorted_ids, first, inverse = np.unique(values, return_index=True, return_inverse=True)
     order = np.argsort(first, kind="stable")
     row_of = np.empty(order.size, np.int64)
     row_of[order] = np.arange(order.size)
     return IdRows(sorted_ids[order], row_of[inverse.reshape(-1)])
+
+
+def _dense_by_first_appearance(values: np.ndarray, lowest: int) -> IdRows:
+    """As `_by_first_appearance` by a table over all integers from the lowest id to the highest, without sorting."""
+    place, at = values - lowest, np.arange(values.size)
+    table = np.full(int(place.max()) + 1, -1, np.int64)
+    table[place[::-1]] = at[::-1]  # of equal ids the first in the column is written last, and stays
+    first = table[place] == at
+    ids = values[first]
+    table[place[first]] = np.arange(ids.size)
+    return IdRows(ids, table[place])
+
+
+def _lowest_of_dense(ids: np.ndarray, work: int) -> int | None:
+    """The lowest of integer ids that fill their range enough for a table beside `work` look-ups; None otherwise."""
+    if ids.size == 0 or ids.dtype.kind == "U":
+        return None
+    lowest, highest = int(ids.min()), int(ids.max())
+    return lowest if highest - lowest < 4 * (ids.size + work) else None
 
 
 def _refuse_repeats(ids: np.ndarray, order: np.ndarray, name: str) -> None:
@@ -117,8 +139,18 @@ def _look_up(values: np.ndarray, ids: np.ndarray, order: np.ndarray, name: str) 
 
 
 def find_rows(values: np.ndarray, ids: np.ndarray, order: np.ndarray) -> np.ndarray:
-    """Place of each value in `ids` (ascending in `order`), -1 where it is not there."""
+    """Place of each value in `ids` (ascending in `order`), int64; -1 where it is not there."""
     if ids.size == 0 or values.size == 0:
         return np.full(values.size, -1, np.int64)
+    lowest = _lowest_of_dense(ids, values.size)
+    if lowest is not None:
+        table = np.full(int(ids[order[-1]]) - lowest + 1, -1, np.int64)
+        table[ids - lowest] = np.arange(ids.size)
+        inside = (values >= lowest) & (values < lowest + table.size)
+        return (
+            table[values - lowest]
+            if inside.all()
+            else np.where(inside, table[np.where(inside, values - lowest, 0)], -1)
+        )
     place = order[np.minimum(np.searchsorted(ids, values, sorter=order), ids.size - 1)]
     return np.where(ids[place] == values, place, -1)

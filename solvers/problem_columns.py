@@ -8,8 +8,10 @@ import numpy as np
 from .errors import ProblemError
 from .ids import INT32_MAX, IdRows, id_rows
 from .problem_amounts import amounts
+from .problem_kernels import place_rows, sort_rows
 from .problem_limits import read_only
 from .problem_scores import refuse_scores, score_array, to_stored
+from .threads import over_items
 
 
 def edges_by_item(
@@ -22,13 +24,23 @@ def edges_by_item(
     refuse_scores(
         given, lambda e: f"item {items.ids[items.rows[e]].item()!r}, user {users.ids[users.rows[e]].item()!r}"
     )
-    order = _edge_order(items, users)
+    if max(items.ids.size, users.ids.size) > INT32_MAX:
+        raise ProblemError(f"{items.ids.size} items and {users.ids.size} users, expected at most {INT32_MAX} of each")
     indptr = np.zeros(items.ids.size + 1, np.int64)
     np.cumsum(np.bincount(items.rows, minlength=items.ids.size), out=indptr[1:])
-    user_rows, scores = users.rows.astype(np.int32), np.abs(to_stored(given))  # abs: a copy, and no -0
-    if order is not None:
-        user_rows, scores = user_rows[order], scores[order]
-    return indptr, user_rows, scores, items.ids, users.ids
+    return indptr, *_placed(indptr, items, users, np.abs(to_stored(given))), items.ids, users.ids  # abs: no -0
+
+
+def _placed(indptr: np.ndarray, items: IdRows, users: IdRows, score: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """User rows int32 and scores by (item row, user row), by a counting sort; raises ProblemError for a pair twice."""
+    bits = score.view(f"u{score.itemsize}")
+    user_rows, placed = np.empty(bits.size, np.int32), np.empty_like(bits)
+    place_rows((items.rows, users.rows, bits), indptr[:-1].copy(), indptr[1:], user_rows, placed)
+    twice: list[int] = []
+    over_items(lambda first, last: twice.append(sort_rows(indptr, user_rows, placed, first, last)), indptr)
+    if max(twice) >= 0:
+        _refuse_repeats(items, users)
+    return user_rows, placed.view(score.dtype)
 
 
 def both_amounts(
@@ -56,20 +68,11 @@ def _same_length(item: np.ndarray, user: np.ndarray, score: np.ndarray) -> None:
         raise ProblemError(f"item, user and score have {sizes} entries, expected one each for every edge")
 
 
-def _edge_order(items: IdRows, users: IdRows) -> np.ndarray | None:
-    """Order of the edges by (item row, user row), or None where they stand so already; no pair twice."""
-    if max(items.ids.size, users.ids.size) > INT32_MAX:
-        raise ProblemError(f"{items.ids.size} items and {users.ids.size} users, expected at most {INT32_MAX} of each")
-    key = items.rows.astype(np.int64) * max(users.ids.size, 1) + users.rows
-    if (key[1:] > key[:-1]).all():
-        return None
-    order = np.argsort(key, kind="stable")
-    key = key[order]
-    repeats = np.flatnonzero(key[1:] == key[:-1])
-    if repeats.size:
-        first, second = order[repeats[0]], order[repeats[0] + 1]
-        item, user = items.ids[items.rows[first]].item(), users.ids[users.rows[first]].item()
-        raise ProblemError(
-            f"item {item!r} and user {user!r} are paired twice, at edges {first} and {second}, expected once"
-        )
-    return order
+def _refuse_repeats(items: IdRows, users: IdRows) -> None:
+    """Raises ProblemError naming a pair that stands at two edges, and these."""
+    order = np.lexsort((users.rows, items.rows))
+    item, user = items.rows[order], users.rows[order]
+    repeat = np.flatnonzero((item[1:] == item[:-1]) & (user[1:] == user[:-1]))[0]
+    first, second = order[repeat], order[repeat + 1]
+    pair = f"item {items.ids[item[repeat]].item()!r} and user {users.ids[user[repeat]].item()!r}"
+    raise ProblemError(f"{pair} are paired twice, at edges {first} and {second}, expected once")
