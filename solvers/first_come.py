@@ -64,8 +64,11 @@ class FirstCome:
             fill(problem, held)
         else:
             activity = _activity_of_users(problem, self.activity)
-            rank_by = activity if self.weighted else None
-            fill(problem, held, available=activity >= self.threshold, activity=rank_by)
+            available = activity >= self.threshold
+            if self.weighted:  # who never comes is worth nothing
+                fill(problem, held, available & (activity > 0), activity)
+            else:
+                fill(problem, held, available)
         chosen = np.flatnonzero(held)
         prices = lowest_held(problem, chosen)
         yield Step(chosen, prices, group_prices=lowest_held_groups(problem, chosen, prices))
