@@ -5,7 +5,7 @@ import numpy as np
 from .errors import ProblemError
 from .ids import find_rows, id_array, id_rows
 
-SETTLE_AT = 1 << 20
+SETTLE_AT = 1 << 18
 """Ids kept unmerged before they are merged; more where more are known, so that merging costs little in all."""
 
 

@@ -169,7 +169,8 @@ def test_no_single_changed_byte_goes_unseen(tmp_path: Path) -> None:
 
 
 def write_parquet(path: Path, item: Any, user: Any, score: Any) -> None:
-    pq.write_table(pa.table({"item": item, "user": user, "score": score}), path, write_page_checksum=True)
+    table = pa.table({"item": item, "user": user, "score": score})
+    pq.write_table(table, path, row_group_size=1 << 17, write_page_checksum=True)
 
 
 @settings(max_examples=25, deadline=None)
@@ -267,3 +268,40 @@ def test_a_damaged_page_is_refused(tmp_path: Path) -> None:
     change(tmp_path / "a.parquet", lambda b: b[:place] + bytes([b[place] ^ 1]) + b[place + 1 :])
     with pytest.raises(ProblemError, match="damaged"):
         Problem.from_parquet(tmp_path / "a.parquet", tmp_path / "kept")
+
+
+PEAKS = """
+import sys, threading
+from pathlib import Path
+from dualrec.solvers import parquet_batches
+from dualrec.solvers.problem import Problem
+
+def watch() -> None:
+    while not ended.wait(0.005):
+        text = Path("/proc/self/status").read_text()
+        most[0] = max(most[0], int(next(line.split()[1] for line in text.splitlines() if line.startswith("RssAnon"))))
+
+parquet_batches.BATCH_ROWS = 1 << 17
+for name in ("few", "many"):
+    most, ended = [0], threading.Event()
+    threading.Thread(target=watch, daemon=True).start()
+    problem = Problem.from_parquet(f"{sys.argv[1]}/{name}.parquet", f"{sys.argv[1]}/{name}")
+    ended.set()
+    print(problem.edges, most[0] * 1024)
+"""
+
+
+@pytest.mark.slow
+def test_edges_are_never_in_memory_together(tmp_path: Path, python_run: Callable) -> None:
+    """Eight million more edges, 64 MB of them, in random order, take hardly more memory."""
+    rng = np.random.default_rng(0)
+    for name, items in (("few", 8_000), ("many", 24_000)):
+        row = rng.permutation(items * 500)
+        item, user = row // 500, (row // 500 * 31 + row % 500 * 199) % 100_003
+        write_parquet(tmp_path / f"{name}.parquet", item, user, rng.random(row.size, dtype=np.float32))
+    at_once = {"ARROW_DEFAULT_MEMORY_POOL": "system", "MALLOC_MMAP_THRESHOLD_": "65536"}  # give freed memory back
+    done = python_run("-c", PEAKS, tmp_path, **at_once)
+    assert done.returncode == 0, done.stderr
+    (few, few_peak), (many, many_peak) = (map(int, line.split()) for line in done.stdout.splitlines())
+    assert (few, many) == (4_000_000, 12_000_000)
+    assert many_peak - few_peak < 24e6
