@@ -6,7 +6,7 @@ import numpy as np
 
 from .floor_kernels import Limits, Places, Search, meet_floors, seat_held, take_free
 from .network_flow import best_flow, flow_scale, integer_worth
-from .places_left import group_arrays
+from .places_left import group_arrays, place_starts
 from .problem import Problem
 
 SCORE_BITS = 40
@@ -72,8 +72,7 @@ def _limits(problem: Problem, least: np.ndarray) -> Limits:
 
 
 def _places(problem: Problem, held: np.ndarray) -> Places:
-    slot_start = np.zeros(problem.users + 1, np.int64)
-    np.cumsum(np.minimum(problem.capacity, np.bincount(problem.user, minlength=problem.users)), out=slot_start[1:])
+    slot_start = place_starts(problem)
     slots = int(slot_start[-1])
     return Places(
         held=held,

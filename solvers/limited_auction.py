@@ -59,8 +59,8 @@ def limited_steps(problem: Problem, goal: Goal, options: EpsScale) -> Iterator[S
     users or groups with free places then still cost something, the step is done again from lower costs, at last from
     zero. Price wars, as many equal items with floors start them, cost (score range / eps) reads: past `MOST_PASSES` (past
     a tenth where not all floors can be met, so that items fight for every place) the exact min-cost flow ends the
-    matter, unless it is too large or too slow for the time left. One thread. 13 bytes an edge with the problem (4 more
-    for float16 scores), 4 more with groups, 16 a place; min-cost flow 100 an edge.
+    matter, unless it is too large or too slow for the time left. One thread. 10 bytes an edge with the problem (12 with
+    float16 scores, which are copied as float32), 4 more with groups, 32 a place; min-cost flow 100 an edge.
     """
     house = _House(problem, goal)
     eps, costs = options.first_eps * house.mean_score, (np.zeros(problem.users), np.zeros(problem.groups))
@@ -71,7 +71,8 @@ def limited_steps(problem: Problem, goal: Goal, options: EpsScale) -> Iterator[S
             break
         bids = house.bid(costs, eps)
         if bids.unfinished and not goal.clock.stop:
-            break
+            yield MinCostFlow().step(problem, house.least)
+            return
         yield house.step(bids, eps)
         if goal.clock.stop:
             return
@@ -104,11 +105,14 @@ class _House:
     def bid(self, costs: tuple[np.ndarray, np.ndarray], eps: float) -> LimitedRound:
         """A round from these costs, or from lower ones where those leave free places too dear.
 
-        Unfinished where the clock says stop, or where so much was read that min-cost flow should take over.
+        Unfinished where the clock says stop, or where so much was read that min-cost flow should take over and can.
         """
         for tries in range(TRIES + 1):
             bids = LimitedRound(self.rows, *costs)
-            self.read += bids.run(eps, self.clock, self.most - self.read if self.flow_fits else np.inf)
+            if self.flow_fits:
+                self.read += bids.run(eps, self.clock, self.most - self.read)
+            if not (bids.unfinished and self.flow_fits):  # while it ran, the time for min-cost flow may have passed
+                bids.run(eps, self.clock, np.inf)
             if bids.unfinished or bids.too_dear(self.problem) <= 0.1 * eps * bids.state.load.sum():
                 break
             zero = np.zeros(self.problem.users), np.zeros(self.problem.groups)

@@ -17,7 +17,7 @@ class Rows(NamedTuple):
 
     indptr int64[items + 1], user int32[edges], score float32[edges], demand int32[items], least int32[items] (floors
     that can all be met at once), capacity int32[users], group int32[edges] (-1: none; size 0: no groups),
-    group_limit int32[groups]
+    group_limit int32[groups], slot_start int64[users + 1]: where in the slots each user's bids stand
     """
 
     indptr: np.ndarray
@@ -28,15 +28,16 @@ class Rows(NamedTuple):
     capacity: np.ndarray
     group: np.ndarray
     group_limit: np.ndarray
+    slot_start: np.ndarray
 
 
 class State(NamedTuple):
     """What the kernels change in place, so that a call continues where the last one stopped.
 
     user_cost float64[users] and group_cost float64[groups], infinite without places; held uint8[edges]; load
-    int64[items]; group_load int64[groups]. Bids: slot_start int64[users + 1] (fixed), slot_count int64[users], slot_bid
-    float64[slots], slot_edge int64[slots]. Items that wait: the ring queue int32[items] from ends[0], ends[1] of them
-    (int64[2]); queued uint8[items].
+    int64[items]; group_load int64[groups]. Bids: slot_count int64[users], slot_bid float64[slots], slot_edge
+    int64[slots]. Items that wait: the ring queue int32[items] from ends[0], ends[1] of them (int64[2]); queued
+    uint8[items].
     """
 
     user_cost: np.ndarray
@@ -44,7 +45,6 @@ class State(NamedTuple):
     held: np.ndarray
     load: np.ndarray
     group_load: np.ndarray
-    slot_start: np.ndarray
     slot_count: np.ndarray
     slot_bid: np.ndarray
     slot_edge: np.ndarray
@@ -112,7 +112,7 @@ def replace_at(  # noqa: PLR0917
 @nb.njit(cache=True, nogil=True)
 def lowest_of_group(rows: Rows, state: State, u: int, g: int) -> int:
     """Where in the heap of user u the lowest bid of group g stands, equal bids by edge number."""
-    start, lowest = state.slot_start[u], -1
+    start, lowest = rows.slot_start[u], -1
     for at in range(state.slot_count[u]):
         e = state.slot_edge[start + at]
         if group_of(rows.group, e) != g:
@@ -129,7 +129,7 @@ def lowest_of_group(rows: Rows, state: State, u: int, g: int) -> int:
 def place_bid(rows: Rows, state: State, e: int, bid: float) -> int:
     """The user of edge e takes the bid, above the edge's cost; returns the edge that lost its place, -1 if none did."""
     u, g = rows.user[e], group_of(rows.group, e)
-    start, count, lost = state.slot_start[u], state.slot_count[u], -1
+    start, count, lost = rows.slot_start[u], state.slot_count[u], -1
     inside = g >= 0 and state.group_load[g] >= rows.group_limit[g]
     if count < rows.capacity[u] and not inside:
         push_up(state.slot_bid, state.slot_edge, start, count, bid, e)

@@ -4,7 +4,7 @@ import numpy as np
 
 from .cheap_prices import certificate_prices
 from .limited_auction_kernels import Rows, State, run_limited
-from .places_left import group_arrays
+from .places_left import group_arrays, place_starts
 from .problem import Problem
 from .step import Clock
 
@@ -15,7 +15,7 @@ SLICE = 20_000_000
 def limited_rows(problem: Problem, least: np.ndarray) -> Rows:
     """The problem as the kernels take it; least: int32[items], floors that can all be met at once."""
     edges = problem.indptr, problem.user, problem.score32()
-    arrays = *edges, problem.demand, least, problem.capacity, *group_arrays(problem)
+    arrays = *edges, problem.demand, least, problem.capacity, *group_arrays(problem), place_starts(problem)
     views = [array.view() for array in arrays]
     for view in views:
         view.setflags(write=False)  # one type of arrays, one compilation
@@ -31,8 +31,7 @@ class LimitedRound:
 
     def __init__(self, rows: Rows, user_cost: np.ndarray, group_cost: np.ndarray) -> None:
         items, users = rows.demand.size, rows.capacity.size
-        slot_start = np.zeros(users + 1, np.int64)
-        np.cumsum(np.minimum(rows.capacity, np.bincount(rows.user, minlength=users)), out=slot_start[1:])
+        slots = int(rows.slot_start[-1])
         waiting = np.flatnonzero((rows.demand > 0) & (np.diff(rows.indptr) > 0))
         self.rows = rows
         self.state = State(
@@ -41,10 +40,9 @@ class LimitedRound:
             held=np.zeros(rows.user.size, np.uint8),
             load=np.zeros(items, np.int64),
             group_load=np.zeros(rows.group_limit.size, np.int64),
-            slot_start=slot_start,
             slot_count=np.zeros(users, np.int64),
-            slot_bid=np.zeros(int(slot_start[-1])),
-            slot_edge=np.zeros(int(slot_start[-1]), np.int64),
+            slot_bid=np.zeros(slots),
+            slot_edge=np.zeros(slots, np.int64),
             queue=np.zeros(items, np.int32),
             queued=np.zeros(items, np.uint8),
             ends=np.array([0, waiting.size]),

@@ -6,6 +6,9 @@ import numpy as np
 
 from .problem import Problem
 
+CHUNK = 1 << 24
+"""Edges counted at once: NumPy counts in copies of 8 bytes an edge."""
+
 
 class PlacesLeft(NamedTuple):
     """Places left of each item, user and (user, creator) group: int64[items], int64[users], int64[groups]."""
@@ -35,3 +38,13 @@ def places_left(problem: Problem, held: np.ndarray, most: np.ndarray | None = No
         problem.capacity - np.bincount(problem.user[chosen], minlength=problem.users),
         group_limit - np.bincount(inside[inside >= 0], minlength=group_limit.size),
     )
+
+
+def place_starts(problem: Problem) -> np.ndarray:
+    """int64[users + 1]: room for each user's matches, at most its capacity and its edges, one user after the other."""
+    edges = np.zeros(problem.users, np.int64)
+    for first in range(0, problem.edges, CHUNK):
+        edges += np.bincount(problem.user[first : first + CHUNK], minlength=problem.users)
+    starts = np.zeros(problem.users + 1, np.int64)
+    np.cumsum(np.minimum(problem.capacity, edges), out=starts[1:])
+    return starts

@@ -17,7 +17,7 @@ from dualrec.solvers.allocation import Allocation, Status
 from dualrec.solvers.auction import Auction
 from dualrec.solvers.certificate import certify, check, total_score
 from dualrec.solvers.cheap_prices import lowest_held, lowest_held_groups
-from dualrec.solvers.instances import SCORE_KINDS, TiedGroups, TightFlat
+from dualrec.solvers.instances import SCORE_KINDS, Skewed, TiedGroups, TightFlat
 from dualrec.solvers.places_left import group_arrays
 from dualrec.solvers.problem import Problem
 from dualrec.solvers.solve import solve
@@ -216,16 +216,50 @@ class TestLimitedAuction:
         assert answer.gap <= 1e-3
         assert answer.shortfall.sum() == exact.shortfall.sum()
 
+    def test_a_war_that_leaves_no_time_for_the_flow_goes_on(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(limited_auction, "MOST_READS", 0)
+        monkeypatch.setattr(limited_auction, "MOST_PASSES", 0)
+        monkeypatch.setattr(limited_auction, "FLOW_SECONDS", 10.0)
+        answer = solve(at_war("ties"), LimitedAuction(), time_limit=60)
+        assert "eps" in answer.history[0] and answer.gap <= 1e-3
+
+    def test_places_without_capacity_are_priced_out(self) -> None:
+        """Nobody gets user 0 and group 0 has no place, however much items short of their floors would pay."""
+        problem = Problem.from_csr([0, 3, 6], [0, 1, 2, 0, 1, 2], [9.0, 9, 1, 9, 9, 1], 1, [0, 1, 2], floor=1)
+        problem = replace(problem, group=np.array([-1, -1, 0, -1, -1, -1], np.int32), group_limit=np.zeros(1, np.int32))
+        for solver in ("min-cost-flow", LimitedAuction()):
+            answer = solve(problem, solver, gap=0)
+            assert answer.chosen.tolist() == [1, 5] and answer.gap == 0
+
     def test_step_limit(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(limited_auction, "FLOW_EDGES", 0)
         answer = solve(at_war("tight"), LimitedAuction(max_steps=0), gap=1e-9)
         assert answer.status is Status.STEP_LIMIT and len(answer.history) == 1
+
+    def test_the_auction_calls_it_for_limits(self) -> None:
+        problem = at_war("tight")
+        answer, other = solve(problem, Auction()), solve(problem, LimitedAuction())
+        assert answer.chosen.tobytes() == other.chosen.tobytes()
 
     def test_two_solves_give_the_same_bytes(self) -> None:
         problem = at_war("ties")
         first, second = solve(problem, LimitedAuction(), gap=1e-3), solve(problem, LimitedAuction(), gap=1e-3)
         assert first.chosen.tobytes() == second.chosen.tobytes()
         assert first.user_prices.tobytes() == second.user_prices.tobytes()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", [Skewed(), TightFlat(), TiedGroups(), TiedGroups(users=60_000, levels=3)])
+def test_floors_and_creators_on_millions_of_edges(family: Any) -> None:
+    plain = family.make()
+    arrays = plain.indptr, plain.user, plain.score, plain.demand, plain.capacity
+    creator = np.arange(plain.items) % (plain.items // 8)
+    problem = Problem.from_csr(*arrays, floor=int(plain.demand[0]) // 4, creator=creator, creator_cap=2)
+    answer, greedy = solve(problem, gap=1e-3), solve(problem, "greedy")
+    assert answer.gap <= 1e-3
+    assert answer.shortfall.sum() == greedy.shortfall.sum()
+    if answer.shortfall.sum() == 0:
+        assert answer.value >= greedy.value * (1 - 1e-3)
 
 
 def at_war(shape: str) -> Problem:

@@ -53,6 +53,11 @@ def round_of(problem: Problem) -> LimitedRound:
     return LimitedRound(rows, np.zeros(problem.users), np.zeros(problem.groups))
 
 
+def mean_score(problem: Problem) -> float:
+    positive = problem.score[problem.score > 0]
+    return float(positive.mean()) if positive.size else 1.0
+
+
 @settings(max_examples=100)
 @given(seed=seeds, rises=st.lists(st.sampled_from([0.0, 0.5, 1.0]), min_size=1, max_size=60))
 def test_places_go_to_the_highest_bids(limited_problem: Make, seed: int, rises: list[float]) -> None:
@@ -98,12 +103,12 @@ def cost_twin(problem: Problem, held: dict[int, float], e: int) -> float:
 
 
 @settings(max_examples=100)
-@given(seed=seeds, kind=kinds, eps=st.sampled_from([1e-3, 0.1, 1.0]))
+@given(seed=seeds, kind=kinds, share=st.sampled_from([1e-3, 0.1, 1.0]))
 def test_a_finished_round_keeps_complementary_slackness(
-    limited_problem: Make, seed: int, kind: str, eps: float
+    limited_problem: Make, seed: int, kind: str, share: float
 ) -> None:
     problem = limited_problem(seed, kind, items=20, users=15, most=5)
-    bids, item = round_of(problem), problem.item_of(np.arange(problem.edges))
+    bids, item, eps = round_of(problem), problem.item_of(np.arange(problem.edges)), share * mean_score(problem)
     bids.run(eps, Clock(), np.inf)
     state, least, held = bids.state, bids.rows.least, bids.state.held == 1
     assert not bids.unfinished and (state.load >= least).all() and (state.load <= problem.demand).all()
@@ -128,10 +133,10 @@ def test_a_finished_round_keeps_complementary_slackness(
 @given(seed=seeds, kind=kinds, budget=st.integers(1, 40))
 def test_slices_change_nothing(limited_problem: Make, seed: int, kind: str, budget: int) -> None:
     problem = limited_problem(seed, kind, items=20, users=15, most=5)
-    whole, sliced = round_of(problem), round_of(problem)
-    whole.run(0.1, Clock(), np.inf)
+    whole, sliced, eps = round_of(problem), round_of(problem), 0.1 * mean_score(problem)
+    whole.run(eps, Clock(), np.inf)
     while sliced.unfinished:
-        run_limited(sliced.rows, sliced.state, 0.1, budget)
+        run_limited(sliced.rows, sliced.state, eps, budget)
     assert np.array_equal(whole.state.held, sliced.state.held)
     assert np.array_equal(whole.state.user_cost, sliced.state.user_cost)
 
@@ -143,7 +148,7 @@ def test_the_next_round_starts_below_what_is_full_and_free_elsewhere(
 ) -> None:
     problem = limited_problem(seed, kind, items=20, users=15, most=5)
     bids = round_of(problem)
-    bids.run(0.1, Clock(), np.inf)
+    bids.run(0.1 * mean_score(problem), Clock(), np.inf)
     assert bids.too_dear(problem) == 0.0
     user_cost, group_cost = bids.costs_below(0.25)
     full, full_groups = bids.full_users, bids.full_groups
