@@ -112,22 +112,25 @@ def raise_prices(  # noqa: PLR0917
 ) -> None:  # fmt: skip
     """Raises the price (float64[users]) of users all of whose places one bidder has, where more of its items want them.
 
-    To the price at which the bidder's last match is worth as much: the bound over the bidder's own rows stays the same,
-    that over the items' rows, where each wants the user, falls. score float32; wanted int64[bidders]; held
-    int64[matches] as in `share_out`.
+    To the price at which they are worth to the bidder what its last match is, or the best edge that it wants and does not
+    hold: the bound over the bidder's own rows stays the same, that over the items' rows, where each wants the user, never
+    rises. score float32; wanted int64[bidders]; held int64[matches] as in `share_out`. Reads the bidders' rows once.
     """
     at = 0
     for b in range(copies.size):
-        begin = at
-        lowest = np.inf
-        while at < held.size and held[at] < bidder_indptr[b + 1]:
-            lowest = min(lowest, np.float64(score[held[at]]) - price[user[held[at]]])
-            at += 1
-        if at - begin < wanted[b]:
-            lowest = 0.0
+        begin, level, lowest = at, 0.0, np.inf
+        for e in range(bidder_indptr[b], bidder_indptr[b + 1]):
+            net = np.float64(score[e]) - price[user[e]]
+            if at < held.size and held[at] == e:
+                lowest = min(lowest, net)
+                at += 1
+            else:
+                level = max(level, net)
+        if at - begin >= wanted[b]:
+            level = max(level, lowest)
         run = 0
         for k in range(begin, at):
             u = user[held[k]]
             run = run + 1 if k > begin and user[held[k - 1]] == u else 1
             if run == capacity[u] and copies[b] > capacity[u]:
-                price[u] = max(price[u], np.float64(score[held[k]]) - lowest)
+                price[u] = max(price[u], np.float64(score[held[k]]) - level)
