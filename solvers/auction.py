@@ -39,14 +39,15 @@ class Auction:
     capacities bind softly, 5 to 10 where demand is 99 % of supply. Memory with the problem (8 bytes an edge): 1 bit an
     edge, 8 bytes a place, 8 a match, 768 an item (short lists, so that bidding again does not re-read the row). The last
     resort takes 17 to 34 bytes an edge more. Problems with floors or (user, creator) limits: see `limited_steps`.
-    Start prices and matches make the first step cheaper the nearer they are; if `warm_passes` reads are not enough,
-    the auction starts from zero as if it had none. Stops short only at `max_steps`: then ask for a wider gap.
+    From an earlier answer (`start=`) the first step keeps the matches that are still right at its prices and repairs the
+    rest; if that does not reach the gap, the auction starts from zero prices as if it had none. Prices alone only give
+    a bound. Stops short only at `max_steps`: then ask for a wider gap.
 
     first_eps    largest eps of the first step, as a share of the mean positive score
     shrink       factor from one step's eps to the next
     max_steps    most steps after the first
     passes       most reads of all edges before the last resort
-    warm_passes  most reads of all edges that starting from given prices may cost
+    warm_passes  most reads of all edges by bids from an earlier answer's prices
     threads      0: all cores
 
     Source: Bertsekas and Castanon, "The auction algorithm for the transportation problem" (1989) and "A forward/reverse
@@ -78,6 +79,10 @@ class Auction:
             return
         run = BlockRun(problem, goal.clock, Workers(self.threads or cores()))
         share = min(self.first_eps, max(USUAL_EPS * (goal.gap / USUAL_GAP) ** POWER, SMALLEST_FIRST_EPS))
+        if goal.start_prices is not None and goal.start_chosen is not None:
+            yield from run.warm(goal.start_prices, goal.start_chosen, share, self.warm_passes)
+            if goal.clock.stop:
+                return
         budget = self.passes
         for step in range(self.max_steps + 1):
             yield from run.cold(share, budget)

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from .block_edge_kernels import count_users, held_edges
+from .block_edge_kernels import count_users, held_edges, mark_held
 from .block_kernels import (
     BLOCK,
     KEEP,
@@ -16,8 +16,10 @@ from .block_kernels import (
     next_block,
     run_small_blocks,
     settle,
+    sort_by_shard,
 )
 from .block_state import Bids, Rows, Scratch, State
+from .repair_kernels import best_swap, seat, swap
 from .workers import Workers
 
 FIRST_BLOCK = 64
@@ -28,6 +30,9 @@ MOST_BIDS = 1 << 19
 
 WORTH_THREADS = 65_536
 """Edges in the rows of a block that are worth handing to threads."""
+
+SWAP_ROUNDS = 5
+"""Most rounds of swaps after a warm start."""
 
 SLICE = 20_000_000
 """Edges read between two looks at the clock where blocks are small."""
@@ -71,29 +76,65 @@ class BlockAuction:
         """Items that wait for their turn to bid."""
         return int(self.state.ends[1])
 
-    def run(self, eps: float, pause: Callable[[], bool]) -> None:
-        """Lets items bid until none waits or `pause()` says so; it is asked about every tenth of a second."""
+    def run(self, eps: float, until: float, stop: Callable[[], bool]) -> None:
+        """Lets items bid until none waits, `until` edges were read in all, or `stop()`, asked every tenth of a second.
+
+        After how many edges it ends does not depend on the number of threads.
+        """
         raised = np.float32(eps)
-        while self.waiting and not pause():
+        while self.waiting and self.read < until and not stop():
             if min(self.waiting, self._block[0]) < self._block[1]:
-                own = self._own[0]
-                self.read += run_small_blocks(self.rows, self.state, self.bids, raised, own, self._block, SLICE)
+                budget = int(np.ceil(min(SLICE, until - self.read)))
+                self.read += run_small_blocks(
+                    self.rows, self.state, self.bids, raised, self._own[0], self._block, budget
+                )
             else:
                 self._run_block(raised)
 
-    def _run_block(self, eps: np.float32) -> None:
-        """One block, each phase on all threads."""
+    def seat(self, chosen: np.ndarray, slack: float) -> None:
+        """Gives items their edges of an earlier answer (int64[matches], ascending) where that is right at the prices.
+
+        Nobody waits and nobody holds anything before. An edge worth `slack` less than the best that the item does not
+        want is given up. Afterwards the items wait that have fewer users than they want.
+        """
+        workers, rows, state = self.workers, self.rows, self.state
+        workers.run(mark_held, [(rows, chosen, *ends, state.held) for ends in workers.ranges(rows.demand.size)])
+        self.call(np.flatnonzero(rows.demand > 0))
+        self._block[0], seated = BLOCK, 0
+        while seated < np.count_nonzero(rows.demand):
+            seated += self._run_block(np.float32(slack), _seat_part)
+        self.call(np.flatnonzero((state.load < rows.demand) & (state.queued == 0)))
+
+    def _run_block(self, eps: np.float32, make: Callable[..., int] = make_bids) -> int:
+        """One block, each phase on all threads; returns its items."""
         rows, state, bids, workers = self.rows, self.state, self.bids, self.workers
         count = next_block(rows, state, bids, self._block[0])
         self._block[0] = min(2 * self._block[0], BLOCK)
         parts = list(zip(workers.ranges(count), self._own, strict=True))
         tasks = [(rows, state, bids, eps, part, ends, own) for part, (ends, own) in enumerate(parts)]
-        self.read += sum(workers.run(make_bids, tasks))
+        self.read += sum(workers.run(make, tasks))
         workers.run(keep_best, [(rows, state, bids, *ends) for ends in workers.ranges(SHARDS)])
         ranges = zip(workers.ranges(rows.demand.size), self._own, strict=True)
         lost = workers.run(settle, [(rows, state, bids, *ends, own) for ends, own in ranges])
         for own, losers in zip(self._own, lost, strict=True):
             enqueue(state, own.items[:losers])
+        return int(count)
+
+    def fill_open_places(self) -> None:
+        """Lets items swap a match that costs nothing for a user who has a price and, after `seat`, a free place.
+
+        Nobody waits before or afterwards. One read of the edges a round.
+        """
+        rows, state, items = self.rows, self.state, self.rows.demand.size
+        for _ in range(SWAP_ROUNDS):
+            is_open = (state.slot_count < np.diff(state.slot_start)) & (state.price > 0)
+            gain, added, dropped = np.empty(items, np.float32), np.empty(items, np.int64), np.empty(items, np.int64)
+            open_user, found = is_open.view(np.uint8), (gain, added, dropped)
+            self.workers.run(best_swap, [(rows, state, open_user, *ends, found) for ends in self.workers.ranges(items)])
+            self.read += rows.user.size
+            order = np.argsort(-gain, kind="stable")
+            if swap(rows, state, order[gain[order] > 0], added, dropped) == 0:
+                return
 
     def chosen(self) -> np.ndarray:
         """The edges held, int64[matches], ascending."""
@@ -103,6 +144,17 @@ class BlockAuction:
         parts = [(self.rows, self.state, first, last, out[ends[first] : ends[last]]) for first, last in ranges]
         self.workers.run(held_edges, parts)
         return out
+
+
+def _seat_part(  # noqa: PLR0917
+    rows: Rows, state: State, bids: Bids, slack: np.float32, part: int, ends: tuple[int, int], own: Scratch
+) -> int:
+    """As `make_bids`, for the edges of an earlier answer; returns the edges read."""
+    begin = int(bids.start[ends[0]])
+    made = seat(rows, state, bids, slack, part, ends, own)
+    sort_by_shard(state, bids, begin, begin + made, bids.cut[part])
+    items = bids.item[ends[0] : ends[1]]
+    return int((rows.indptr[items + 1] - rows.indptr[items]).sum())
 
 
 def _state(rows: Rows, capacity: np.ndarray, degree: np.ndarray, prices: np.ndarray) -> State:

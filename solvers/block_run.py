@@ -1,7 +1,7 @@
 """Runs of the block auction on a problem: cold, or from earlier prices and matches; steps for the driver."""
 
-import time
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -15,8 +15,11 @@ from .problem import Problem
 from .step import Clock, Step
 from .workers import Workers
 
-REPORT_SECONDS = 2.0
-"""A longer run shows how far it has come, but the certificates take at most a tenth of the time."""
+FIRST_REPORT, NEXT_REPORT = 3.0, 1.5
+"""A long run shows how far it has come after so many reads of all edges, and when that has grown by this factor."""
+
+LONG_RUN = 10_000_000
+"""Edges from which on a run counts as long. Not seconds: an interim answer may end the solve, and must be repeatable."""
 
 SAMPLE = 1_000_000
 """Edges whose scores say how large scores are."""
@@ -56,19 +59,37 @@ class BlockRun:
         self.auction.call(np.flatnonzero(rows.demand > 0))
         yield from self._run(self.finest_eps(share), passes * (rows.user.size + rows.demand.size))
 
+    def warm(self, prices: np.ndarray, chosen: np.ndarray, share: float, passes: float) -> Iterator[Step]:
+        """From an earlier answer's prices (float64[users]) and matches (int64[matches], ascending).
+
+        Items keep what is still right for them at those prices and bid for the rest; then places that this opened at
+        users with a price are filled by swaps. Soon done, and certified like all else, but no smaller eps makes it better.
+        Nothing where identical items were joined: they are quick from zero.
+        """
+        if self.joined is not None:
+            return
+        eps = self.finest_eps(share)
+        self.auction = BlockAuction(self.rows, self.problem.capacity, prices.astype(np.float32), self.workers)
+        self.auction.seat(chosen, eps)
+        self.auction.run(eps, passes * self.problem.edges, lambda: self.clock.stop)
+        if not self.auction.waiting:
+            self.auction.fill_open_places()
+        self.eps, self.passes = eps, self.auction.read / max(1, self.problem.edges)
+        yield self._step({"warm": True})
+
     def _run(self, eps: float, budget: float) -> Iterator[Step]:
         auction, self.eps = self._started, eps
-        report = _Report()
+        report = FIRST_REPORT * auction.rows.user.size if auction.rows.user.size >= LONG_RUN else np.inf
         while True:
-            auction.run(eps, lambda: self.clock.stop or auction.read >= budget or report.due)
+            auction.run(eps, min(budget, report), lambda: self.clock.stop)
             self.passes = auction.read / max(1, auction.rows.user.size)
-            if not report.due or not auction.waiting or self.clock.stop:
+            if not auction.waiting or auction.read >= budget or self.clock.stop:
                 break
-            with report:
-                yield self._step({"bidding": auction.waiting})
+            yield self._step({"bidding": auction.waiting})
+            report = NEXT_REPORT * auction.read
         yield self._step({})
 
-    def _step(self, notes: dict[str, int]) -> Step:
+    def _step(self, notes: dict[str, Any]) -> Step:
         """What stands now; with its free places filled if this is the last step before a stop."""
         auction, problem = self._started, self.problem
         price = np.where(problem.capacity > 0, auction.state.price, self.closed).astype(np.float64)
@@ -91,24 +112,6 @@ class BlockRun:
     def forget(self) -> None:
         """Gives the memory of the last run back."""
         self.auction = None
-
-
-class _Report:
-    """When to show the next interim step, from what the last ones cost."""
-
-    def __init__(self) -> None:
-        self._at = time.perf_counter() + REPORT_SECONDS
-
-    @property
-    def due(self) -> bool:
-        return time.perf_counter() >= self._at
-
-    def __enter__(self) -> None:
-        self._begun = time.perf_counter()
-
-    def __exit__(self, *failure: object) -> None:
-        now = time.perf_counter()
-        self._at = now + max(REPORT_SECONDS, 10.0 * (now - self._begun))
 
 
 def _mean_score(problem: Problem) -> float:
