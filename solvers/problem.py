@@ -20,8 +20,9 @@ from .problem_rows import checked_edges, edge_arrays, row_ends, row_ids, rows_of
 class Problem:
     """maximise the sum of `score` over chosen edges, at most `demand` edges an item and `capacity` edges a user.
 
-    Candidates stand by item (CSR): item i owns the edges indptr[i] to indptr[i + 1]. Made by `from_edges` or
-    `from_csr`, which check everything once; the arrays are read-only afterwards. 8 bytes an edge and 12 an item.
+    Candidates stand by item (CSR): item i owns the edges indptr[i] to indptr[i + 1]. Made by `from_edges` and the other
+    `from_...`, which check everything once; the arrays are read-only afterwards, in memory or memory-mapped. 8 bytes an
+    edge (6 with half scores, 4 more where a (user, creator) limit could bind) and 12 an item.
 
     indptr    int64[items + 1], from 0, never falling
     user      int32[edges], row of the user, ascending inside an item
@@ -219,7 +220,7 @@ class Problem:
         `user` holds row numbers in any order, `score` [items, width] the scores; those beside -1 are not looked at. The
         edges are copied. The rest as in `from_csr`. Raises ProblemError like it, also for a user twice in a list.
         """
-        rows = rows_of_padded(user, score)
+        rows = rows_of_padded(user, score, item_ids)
         return cls.from_csr(*rows, demand, capacity, item_ids=item_ids, user_ids=user_ids, **limits)
 
     @classmethod

@@ -107,7 +107,7 @@ def _refuse(problem: "Problem", users: np.ndarray, scores: np.ndarray) -> None:
     refuse_scores(scores, names)
 
 
-def rows_of_padded(user: Any, score: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def rows_of_padded(user: Any, score: Any, item_ids: Any | None = None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """indptr, user and score of rows padded with -1, users ascending inside an item.
 
     user int[items, width], score [items, width]; scores beside -1 are not looked at. Raises ProblemError.
@@ -123,7 +123,8 @@ def rows_of_padded(user: Any, score: Any) -> tuple[np.ndarray, np.ndarray, np.nd
     row_users, row_scores = users[present].astype(np.int64), score_array(scores[present])
     if row_users.size and not 0 <= row_users.min() <= row_users.max() <= INT32_MAX:
         item, place = np.argwhere(present & ((users < 0) | (users > INT32_MAX)))[0]
-        raise ProblemError(f"user {users[item, place]} of item {item} is no row, expected -1 or rows from 0")
+        name = int(item) if item_ids is None else list(item_ids)[item]
+        raise ProblemError(f"user {users[item, place]} of item {name!r} is no row, expected -1 or rows from 0")
     if row_scores.dtype not in (np.float16, np.float32):
         row_scores = row_scores.astype(np.float64)
     bits = row_scores.view(f"u{row_scores.itemsize}")
