@@ -67,14 +67,6 @@ def group_of(group: np.ndarray, e: int) -> int:
 
 
 @nb.njit(cache=True, nogil=True)
-def cost_of(rows: Rows, state: State, e: int) -> float:
-    """What the edge costs: the price of its user, or of its full group where that is more."""
-    g = group_of(rows.group, e)
-    user_cost = state.user_cost[rows.user[e]]
-    return max(user_cost, state.group_cost[g]) if g >= 0 else user_cost
-
-
-@nb.njit(cache=True, nogil=True)
 def push_up(bid: np.ndarray, edge: np.ndarray, start: int, count: int, new_bid: float, new_edge: int) -> None:
     """Adds a bid to the min-heap of `count` bids from `start`; equal bids by edge number. In place: bid, edge."""
     at = count
@@ -110,46 +102,62 @@ def replace_at(  # noqa: PLR0917
 
 
 @nb.njit(cache=True, nogil=True)
-def lowest_of_group(rows: Rows, state: State, u: int, g: int) -> int:
-    """Where in the heap of user u the lowest bid of group g stands, equal bids by edge number."""
-    start, lowest = rows.slot_start[u], -1
-    for at in range(state.slot_count[u]):
-        e = state.slot_edge[start + at]
-        if group_of(rows.group, e) != g:
+def lowest_of_group(bid: np.ndarray, edge: np.ndarray, start: int, count: int, group: np.ndarray, g: int) -> int:
+    """Where in the heap of `count` bids from `start` the lowest of group g stands, equal bids by edge number."""
+    lowest = -1
+    for at in range(count):
+        if group[edge[start + at]] != g:
             continue
         if lowest >= 0:
-            least, least_edge = state.slot_bid[start + lowest], state.slot_edge[start + lowest]
-            if state.slot_bid[start + at] > least or (state.slot_bid[start + at] == least and e > least_edge):
+            least, least_edge = bid[start + lowest], edge[start + lowest]
+            if bid[start + at] > least or (bid[start + at] == least and edge[start + at] > least_edge):
                 continue
         lowest = at
     return lowest
 
 
 @nb.njit(cache=True, nogil=True)
-def place_bid(rows: Rows, state: State, e: int, bid: float) -> int:
-    """The user of edge e takes the bid, above the edge's cost; returns the edge that lost its place, -1 if none did."""
-    u, g = rows.user[e], group_of(rows.group, e)
-    start, count, lost = rows.slot_start[u], state.slot_count[u], -1
-    inside = g >= 0 and state.group_load[g] >= rows.group_limit[g]
-    if count < rows.capacity[u] and not inside:
-        push_up(state.slot_bid, state.slot_edge, start, count, bid, e)
-        state.slot_count[u] += 1
+def place_bid(  # noqa: PLR0917
+    e: int,
+    u: int,
+    new_bid: float,
+    slot_start: np.ndarray,
+    capacity: np.ndarray,
+    group: np.ndarray,
+    group_limit: np.ndarray,
+    held: np.ndarray,
+    slot_count: np.ndarray,
+    slot_bid: np.ndarray,
+    slot_edge: np.ndarray,
+    user_cost: np.ndarray,
+    group_load: np.ndarray,
+    group_cost: np.ndarray,
+) -> int:
+    """User u takes the bid on its edge e, above the edge's cost; returns the edge that lost its place, -1 if none did.
+
+    The arrays are those of Rows and, in place, of State: given one by one, as each access to a tuple costs time.
+    """
+    g, start, lost = group_of(group, e), slot_start[u], -1
+    inside = g >= 0 and group_load[g] >= group_limit[g]
+    if slot_count[u] < capacity[u] and not inside:
+        push_up(slot_bid, slot_edge, start, slot_count[u], new_bid, e)
+        slot_count[u] += 1
     else:
-        at = lowest_of_group(rows, state, u, g) if inside else 0
-        lost = state.slot_edge[start + at]
-        replace_at(state.slot_bid, state.slot_edge, start, count, at, bid, e)
-        state.held[lost] = 0
-        other = group_of(rows.group, lost)
+        at = lowest_of_group(slot_bid, slot_edge, start, slot_count[u], group, g) if inside else 0
+        lost = slot_edge[start + at]
+        replace_at(slot_bid, slot_edge, start, slot_count[u], at, new_bid, e)
+        held[lost] = 0
+        other = group_of(group, lost)
         if other >= 0:
-            state.group_load[other] -= 1
-            state.group_cost[other] = 0.0
-    state.held[e] = 1
+            group_load[other] -= 1
+            group_cost[other] = 0.0
+    held[e] = 1
     if g >= 0:
-        state.group_load[g] += 1
-        if state.group_load[g] == rows.group_limit[g]:
-            state.group_cost[g] = state.slot_bid[start + lowest_of_group(rows, state, u, g)]
-    if state.slot_count[u] == rows.capacity[u]:
-        state.user_cost[u] = state.slot_bid[start]
+        group_load[g] += 1
+        if group_load[g] == group_limit[g]:
+            group_cost[g] = slot_bid[start + lowest_of_group(slot_bid, slot_edge, start, slot_count[u], group, g)]
+    if slot_count[u] == capacity[u]:
+        user_cost[u] = slot_bid[start]
     return lost
 
 
@@ -252,21 +260,21 @@ def plan(net: np.ndarray, count: int, missing: int, forced: int, scratch: np.nda
 
 
 @nb.njit(cache=True, nogil=True)
-def enqueue(state: State, i: int) -> None:
+def enqueue(queue: np.ndarray, queued: np.ndarray, ends: np.ndarray, i: int) -> None:
     """Lets the item wait at the end of the queue, unless it waits already."""
-    if state.queued[i] == 0:
-        state.queued[i] = 1
-        state.queue[(state.ends[0] + state.ends[1]) % state.queue.size] = i
-        state.ends[1] += 1
+    if queued[i] == 0:
+        queued[i] = 1
+        queue[(ends[0] + ends[1]) % queue.size] = i
+        ends[1] += 1
 
 
 @nb.njit(cache=True, nogil=True)
-def dequeue(state: State) -> int:
+def dequeue(queue: np.ndarray, queued: np.ndarray, ends: np.ndarray) -> int:
     """The item that waited longest."""
-    i = state.queue[state.ends[0]]
-    state.ends[0] = (state.ends[0] + 1) % state.queue.size
-    state.ends[1] -= 1
-    state.queued[i] = 0
+    i = queue[ends[0]]
+    ends[0] = (ends[0] + 1) % queue.size
+    ends[1] -= 1
+    queued[i] = 0
     return i
 
 
@@ -277,16 +285,17 @@ def run_limited(rows: Rows, state: State, eps: float, budget: int) -> int:
     Each bid leaves the item what its next best offer would, less eps > 0 where it must displace another. Bids end at
     the score, so that users all want alike end at exactly that price; only bids for a floor may go beyond.
     """
-    indptr, user, score, group, group_limit = rows.indptr, rows.user, rows.score, rows.group, rows.group_limit
-    held, load, group_load, slot_count, ends = state.held, state.load, state.group_load, state.slot_count, state.ends
+    indptr, user, score, demand, least, capacity, group, group_limit, slot_start = rows
+    user_cost, group_cost, held, load, group_load, slot_count, slot_bid, slot_edge, queue, queued, ends = state
+    prices = held, slot_count, slot_bid, slot_edge, user_cost, group_load, group_cost
     longest = 0
     for i in range(load.size):
         longest = max(longest, indptr[i + 1] - indptr[i])
     net, scratch, edge = np.empty(longest), np.empty(longest), np.empty(longest, np.int64)
     read = 0
     while ends[1] > 0 and read < budget:
-        i = dequeue(state)
-        missing, forced = rows.demand[i] - load[i], max(0, rows.least[i] - load[i])
+        i = dequeue(queue, queued, ends)
+        missing, forced = demand[i] - load[i], max(0, least[i] - load[i])
         if missing <= 0:
             continue
         read += indptr[i + 1] - indptr[i] + 1
@@ -300,20 +309,22 @@ def run_limited(rows: Rows, state: State, eps: float, budget: int) -> int:
                 if net[j] < level or (net[j] > level) != (turn == 0) or held[e] == 1:
                     continue
                 u, g = user[e], group_of(group, e)
-                free = slot_count[u] < rows.capacity[u]
-                free = free and (g < 0 or group_load[g] < group_limit[g])
+                cost, free = user_cost[u], slot_count[u] < capacity[u]
+                if g >= 0:
+                    cost = max(cost, group_cost[g])
+                    free = free and group_load[g] < group_limit[g]
                 if turn == 1 and not free:
                     continue
-                most, cost = np.float64(score[e]), cost_of(rows, state, e)
+                most = np.float64(score[e])
                 bid = max(most - level, cost)
                 if not free:
                     bid = min(bid + eps, most) if capped else bid + eps
                     bid = max(bid, np.nextafter(cost, np.inf))
-                lost = place_bid(rows, state, e, bid)
+                lost = place_bid(e, u, bid, slot_start, capacity, group, group_limit, *prices)
                 if lost >= 0:
                     loser = int(np.searchsorted(indptr, lost, side="right")) - 1
                     load[loser] -= 1
-                    enqueue(state, loser)
+                    enqueue(queue, queued, ends, loser)
                 load[i] += 1
                 wanted -= 1
     return read

@@ -65,6 +65,8 @@ def test_places_go_to_the_highest_bids(limited_problem: Make, seed: int, rises: 
     problem = limited_problem(seed, items=9, users=3, density=0.8)
     bids, (group, group_limit) = round_of(problem), group_arrays(problem)
     state, held = bids.state, dict[int, float]()
+    fixed = bids.rows.slot_start, bids.rows.capacity, bids.rows.group, bids.rows.group_limit
+    changing = state.held, state.slot_count, state.slot_bid, state.slot_edge, state.user_cost, state.group_load
     rng = np.random.default_rng(seed)
     for rise in rises:
         open_edges = [e for e in range(problem.edges) if e not in held and np.isfinite(cost_twin(problem, held, e))]
@@ -79,7 +81,7 @@ def test_places_go_to_the_highest_bids(limited_problem: Make, seed: int, rises: 
         elif len(rivals) < problem.capacity[u]:
             rivals = []
         expected = min(rivals, key=lambda o: (held[o], o), default=-1)
-        assert place_bid(bids.rows, state, e, bid) == expected
+        assert place_bid(e, u, bid, *fixed, *changing, state.group_cost) == expected
         held.pop(expected, None)
         held[e] = bid
         assert np.flatnonzero(state.held).tolist() == sorted(held)
