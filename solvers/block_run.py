@@ -85,7 +85,7 @@ class BlockRun:
             self.passes = auction.read / max(1, auction.rows.user.size)
             if not auction.waiting or auction.read >= budget or self.clock.stop:
                 break
-            yield self._step({"bidding": auction.waiting})
+            yield self._step({})
             report = NEXT_REPORT * auction.read
         yield self._step({})
 
@@ -102,7 +102,8 @@ class BlockRun:
             fill(problem, held)
             chosen = np.flatnonzero(held)
         self.prices = price
-        return Step(chosen, price, {"eps": self.eps, "passes": self.passes, **notes})
+        waiting = {"bidding": auction.waiting} if auction.waiting else {}  # then eps promises nothing yet
+        return Step(chosen, price, {"eps": self.eps, "passes": self.passes, **waiting, **notes})
 
     @property
     def _started(self) -> BlockAuction:

@@ -25,8 +25,6 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 settings.register_profile("no deadline", deadline=None)
 settings.load_profile("no deadline")
 
-TOY_NIGHT = Path(__file__).with_name("toy_night.py")
-
 
 @pytest.fixture(scope="session")
 def limited_problem() -> Callable[..., Any]:
@@ -52,14 +50,31 @@ def limited_problem() -> Callable[..., Any]:
     return make
 
 
-@pytest.fixture(scope="session")
-def toy_night() -> ModuleType:
-    """The module tests/toy_night.py: a night of three small stages."""
-    spec = importlib.util.spec_from_file_location("toy_night", TOY_NIGHT)
+def module_beside(name: str) -> ModuleType:
+    """A module of this folder that is no test; it cannot be imported by name."""
+    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
     assert spec and spec.loader
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="session")
+def toy_night() -> ModuleType:
+    """The module tests/toy_night.py: a night of three small stages."""
+    return module_beside("toy_night")
+
+
+@pytest.fixture(scope="session")
+def independent_checker() -> ModuleType:
+    """The module tests/independent_checker.py: limits and optimum from plain lists, without the package."""
+    return module_beside("independent_checker")
+
+
+@pytest.fixture(scope="session")
+def random_problems() -> ModuleType:
+    """The module tests/random_problems.py: small random problems of every awkward kind."""
+    return module_beside("random_problems")
 
 
 @pytest.fixture
