@@ -45,7 +45,7 @@ def certificate_prices(
     open_users, open_groups = problem.capacity > 0, _limits(problem) > 0
     highest = 0.0
     if problem.floor is not None:
-        highest = max(user_cost.max(initial=0.0, where=open_users), group_cost.max(initial=0.0, where=open_groups))
+        highest = user_cost.max(initial=0.0, where=open_users) + group_cost.max(initial=0.0, where=open_groups)
     prices = np.where(open_users, user_cost, closed_user_prices(problem) + highest)
     if problem.group is None:
         return prices, None
