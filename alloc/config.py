@@ -15,7 +15,7 @@ from .interactions import KINDS
 from .world_options import WorldOptions
 
 Reader = Literal["world", "generic", "globo", "deskdrop", "kuairand", "stackexchange"]
-Solver = Literal["auction", "min-cost-flow", "greedy", "first-come"]
+Solver = Literal["auction", "min-cost-flow", "lp", "pdlp", "greedy", "first-come", "local"]
 Baseline = Literal["first_come", "activity", "random", "category"]
 
 

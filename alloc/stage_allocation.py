@@ -25,7 +25,8 @@ def run(context: StageContext) -> None:
     arrays = {name: np.array(load_array(folder / f"{name}.npy")) for name in ("indptr", "user", "score", "capacity")}
     problem = Problem.from_csr(arrays["indptr"], arrays["user"], arrays["score"], options.demand, arrays["capacity"])
     searched = np.array(load_array(folder / "chosen.npy"))
-    allocation = allocate(problem, options, np.array(load_array(folder / "prices.npy")), searched, about)
+    prices = np.array(load_array(folder / "prices.npy"))
+    allocation = allocate(problem, options, prices, searched, about, context.threads)
     if allocation.status is Status.INTERRUPTED:
         raise KeyboardInterrupt  # half a solve is not a night's answer
     item, user = problem.item_of(allocation.chosen), problem.user[allocation.chosen]
@@ -36,7 +37,12 @@ def run(context: StageContext) -> None:
 
 
 def allocate(
-    problem: Problem, options: AllocationOptions, prices: np.ndarray, searched: np.ndarray, about: dict[str, object]
+    problem: Problem,
+    options: AllocationOptions,
+    prices: np.ndarray,
+    searched: np.ndarray,
+    about: dict[str, object],
+    threads: int = 0,
 ) -> Allocation:
     """The allocation over the candidates by the solver of the config, with the smaller of the two bounds.
 
@@ -49,7 +55,8 @@ def allocate(
     if auction and found.gap <= options.gap:
         return found
     start = prices if auction else None
-    solved = solve(problem, options.solver, gap=options.gap, time_limit=options.time_limit, start_prices=start)
+    gap, limit = options.gap, options.time_limit
+    solved = solve(problem, options.solver, gap=gap, time_limit=limit, start_prices=start, threads=threads)
     if auction and found.value > solved.value:
         solved = replace(solved, chosen=searched)
     if bound < solved.bound:  # a bound over all pairs holds for these candidates too

@@ -27,6 +27,7 @@ def run(context: StageContext) -> None:
         context.config.allocation.demand,
         capacity,
         options,
+        threads=context.threads,
         extra=_extra(context),
         on_round=lambda record: context.progress.note(_line(record)),
         progress=task.advance,

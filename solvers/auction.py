@@ -9,7 +9,6 @@ from .limited_auction import limited_steps
 from .problem import Problem
 from .scaled_auction import scaled_steps
 from .step import Goal, Step
-from .threads import cores
 from .workers import Workers
 
 USUAL_GAP, USUAL_EPS, POWER = 1.2e-3, 0.1, 0.75
@@ -48,7 +47,7 @@ class Auction:
     max_steps    most steps after the first
     passes       most reads of all edges before the last resort
     warm_passes  most reads of all edges by bids from an earlier answer's prices
-    threads      0: all cores
+    threads      0: as many as `solve` was given
 
     Source: Bertsekas and Castanon, "The auction algorithm for the transportation problem" (1989) and "A forward/reverse
     auction algorithm for asymmetric assignment problems" (1992).
@@ -77,7 +76,7 @@ class Auction:
         if problem.group is not None or problem.floor is not None:
             yield from limited_steps(problem, goal, self)
             return
-        run = BlockRun(problem, goal.clock, Workers(self.threads or cores()))
+        run = BlockRun(problem, goal.clock, Workers(self.threads or goal.threads))
         share = min(self.first_eps, max(USUAL_EPS * (goal.gap / USUAL_GAP) ** POWER, SMALLEST_FIRST_EPS))
         if goal.start_prices is not None and goal.start_chosen is not None:
             yield from run.warm(goal.start_prices, goal.start_chosen, share, self.warm_passes)

@@ -28,8 +28,8 @@ class Best:
     computed anew where a step fills other floor places.
     """
 
-    def __init__(self, problem: Problem, gap: float) -> None:
-        self.problem, self.asked = problem, max(gap, OPTIMAL_GAP)
+    def __init__(self, problem: Problem, gap: float, threads: int | None = None) -> None:
+        self.problem, self.asked, self.threads = problem, max(gap, OPTIMAL_GAP), threads
         self.chosen: np.ndarray | None = None
         self.prices: np.ndarray | None = None
         self.group_prices: np.ndarray | None = None
@@ -38,18 +38,21 @@ class Best:
 
     def add(self, step: Step) -> None:
         """Takes over what is better in a step. Raises AllocationError if it breaks a limit."""
-        certificate = certify(self.problem, step.chosen, step.prices, step.group_prices)
+        certificate = certify(self.problem, step.chosen, step.prices, step.group_prices, threads=self.threads)
         bound, least = certificate.bound, floors_met(self.problem, step.chosen)
         if self.chosen is None or self._better(certificate.value, least):
             self.value, self.chosen = certificate.value, step.chosen
             self._ask_for(least)
         elif not _same(least, self._least):
-            bound = upper_bound(self.problem, step.prices, group_prices=step.group_prices, least=self._least)
+            bound = self._bound(step.prices, step.group_prices, self._least)
         self._offer(bound, step.prices, step.group_prices)
 
     def add_prices(self, prices: np.ndarray) -> None:
         """Takes over user prices that come without an allocation, if their bound is lower."""
-        self._offer(upper_bound(self.problem, prices, least=self._least), prices, None)
+        self._offer(self._bound(prices, None, self._least), prices, None)
+
+    def _bound(self, prices: np.ndarray, group_prices: np.ndarray | None, least: np.ndarray | None) -> float:
+        return upper_bound(self.problem, prices, group_prices=group_prices, least=least, threads=self.threads)
 
     def _better(self, value: float, least: np.ndarray | None) -> bool:
         if least is None or self._least is None:
@@ -58,7 +61,7 @@ class Best:
 
     def _ask_for(self, least: np.ndarray | None) -> None:
         if not _same(least, self._least) and self.prices is not None:
-            self.bound = upper_bound(self.problem, self.prices, group_prices=self.group_prices, least=least)
+            self.bound = self._bound(self.prices, self.group_prices, least)
         self._least = least
 
     def _offer(self, bound: float, prices: np.ndarray, group_prices: np.ndarray | None) -> None:

@@ -65,6 +65,7 @@ def search_candidates(
     capacity: np.ndarray,
     options: PriceRounds | None = None,
     *,
+    threads: int = 0,
     extra: ExtraLists | None = None,
     order: np.ndarray | None = None,
     item_ids: Any | None = None,
@@ -75,6 +76,7 @@ def search_candidates(
     """The best allocation over all pairs that the rounds of `PriceRounds` reach, with its candidates and bound.
 
     demand              number or int[items]; capacity int[users]
+    threads             most threads of the solves, 0: all cores; the source has its own
     extra               candidates of other retrievals, which join the first lists and count as found first
     order               every item row in upload order, for the sequential pass; None: row order
     item_ids, user_ids  outside ids of the rows, handed on to the problem
@@ -88,7 +90,9 @@ def search_candidates(
     wanted = np.broadcast_to(np.asarray(demand), (source.items,))
     if order is not None and len(order) != source.items:
         raise ProblemError(f"order has {len(order)} entries, expected {source.items}: every item once")
-    search = _Search(source, wanted, np.asarray(capacity), options, {"item_ids": item_ids, "user_ids": user_ids})
+    search = _Search(
+        source, wanted, np.asarray(capacity), options, {"item_ids": item_ids, "user_ids": user_ids}, threads
+    )
     search.begin(order, extra, progress)
     for number in range(options.rounds + 1):
         record = search.round(number, progress)
@@ -116,8 +120,10 @@ class _Search:
         capacity: np.ndarray,
         options: PriceRounds,
         ids: dict[str, Any],
+        threads: int,
     ) -> None:
         self.source, self.demand, self.capacity, self.options, self.ids = source, demand, capacity, options, ids
+        self.threads = threads
         self.start = time.perf_counter()
         self.bound, self.prices = np.inf, np.zeros(source.users)
         self.new: CandidateLists | None = None
@@ -139,7 +145,14 @@ class _Search:
             self.lists = _cut(merged, start_prices, self.item, self.user, self.options.max_candidates)
         problem, edges = self._problem(self.lists), self.lists.edges
         gap, time_left = self._solve_gap(number), self._time_left
-        self.last = solve(problem, self.options.solver, gap=gap, time_limit=time_left, start_prices=start_prices)
+        self.last = solve(
+            problem,
+            self.options.solver,
+            gap=gap,
+            time_limit=time_left,
+            start_prices=start_prices,
+            threads=self.threads,
+        )
         self._keep_answer()
         self.new = self._ask(self.last.user_prices, progress)
         self._bound()

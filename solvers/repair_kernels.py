@@ -39,7 +39,7 @@ def _score_of(stored: Any) -> Any:
 
 
 @nb.njit(cache=True, nogil=True)
-def quickselect(values: np.ndarray, count: int, k: int) -> float:
+def quickselect(values: np.ndarray, count: int, k: int) -> Any:
     """The k-th largest (k from 1) of values[:count]; reorders them in place."""
     low, high = 0, count - 1
     while low < high:

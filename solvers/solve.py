@@ -3,6 +3,7 @@
 import difflib
 import importlib
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from .interrupt import interruptible
 from .problem import Problem
 from .start import Start, start_from
 from .step import Clock, Goal, Solver, Step
+from .threads import cores
 
 SOLVERS = {
     "auction": ("auction", "Auction"),
@@ -37,6 +39,7 @@ def solve(
     start: Allocation | None = None,
     start_prices: np.ndarray | None = None,
     on_step: Callable[[dict[str, Any]], None] | None = None,
+    threads: int = 0,
     throw: bool = False,
 ) -> Allocation:
     """An allocation of `problem` with its certificate.
@@ -50,18 +53,23 @@ def solve(
                   never trusts them
     on_step       called after each step with a dict: step, solver, value, bound, gap, matches (the best so far),
                   seconds, and what the solver adds (such as eps). The answer keeps them as `history`
+    threads       most threads to use, 0: all cores. The answer does not depend on it
     throw         raise SolverError with the status sentence where the gap was not certified
 
     Ctrl-C ends the solve with status `interrupted` and the best allocation so far: solvers hand it back as they do at a
     time limit. A second Ctrl-C does not wait for them (KeyboardInterrupt if there is no allocation yet).
-    Raises ProblemError for an unknown solver name, a gap outside 0..1, a start that is no Allocation, or prices that
-    are not finite and >= 0.
+    Raises ProblemError for an unknown solver name, a gap outside 0..1, threads below 0, a start that is no Allocation, or
+    prices that are not finite and >= 0.
     """
     chosen_solver = make_solver(solver)
     if not 0 <= gap <= 1:
         raise ProblemError(f"gap is {gap}, expected a number from 0 to 1")
-    clock, best, history = Clock(time_limit), Best(problem, gap), []
+    if threads < 0:
+        raise ProblemError(f"threads is {threads}, expected 0 (all cores) or more")
+    threads = threads or cores()
+    clock, best, history = Clock(time_limit), Best(problem, gap, threads), []
     begin, goal = _where_to_start(problem, gap, clock, start, start_prices)
+    goal = replace(goal, threads=threads)
     try:
         with interruptible(clock):
             if start_prices is not None and goal.start_prices is not None:

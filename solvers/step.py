@@ -60,12 +60,14 @@ class Goal:
 
     start_prices  float64[users] >= 0 to start from, or None
     start_chosen  int64[matches], ascending: a feasible allocation to start from, certified by the driver before; or None
+    threads       most threads that a solver may use, at least 1
     """
 
     gap: float
     clock: Clock
     start_prices: np.ndarray | None = None
     start_chosen: np.ndarray | None = None
+    threads: int = 1
 
 
 class Solver(Protocol):
