@@ -22,7 +22,15 @@ def test_the_example_has_at_most_15_lines_and_prints_what_stands_below_it(tmp_pa
     assert run.stdout == expected
 
 
-@pytest.mark.parametrize("target", sorted(set(re.findall(r"(?:^|`)make ([a-z-]+)", README, re.MULTILINE))))
+def test_the_examples_with_more_rules_run_after_the_first(tmp_path: Path) -> None:
+    examples = [block for block in blocks("python") if "dualrec.solve" in block]
+    assert len(examples) == 3
+    run = subprocess.run([sys.executable, "-c", "\n".join(examples)], cwd=tmp_path, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    assert "matches are new, at most 500 may be" in run.stdout
+
+
+@pytest.mark.parametrize("target", sorted(set(re.findall(r"(?:^|`)make ([a-z0-9-]+)", README, re.MULTILINE))))
 def test_every_make_target_that_is_named_exists(target: str) -> None:
     assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), re.MULTILINE)
 
