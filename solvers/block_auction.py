@@ -29,7 +29,7 @@ MOST_BIDS = 1 << 19
 """Room for the bids of one block, more only where one item wants more users. 40 bytes each."""
 
 WORTH_THREADS = 65_536
-"""Edges in the rows of a block that are worth handing to threads."""
+"""Edges in the rows of a block that are worth a call for each phase."""
 
 SWAP_ROUNDS = 5
 """Most rounds of swaps after a warm start."""
@@ -54,7 +54,7 @@ class BlockAuction:
         longest = max(KEEP, int(np.diff(rows.indptr).max(initial=0)))
         self._own = [_scratch(longest, rows.demand.size) for _ in range(workers.count)]
         mean_row = max(1, rows.user.size // max(1, rows.demand.size))
-        small = BLOCK + 1 if workers.count == 1 else max(2, min(BLOCK, WORTH_THREADS // mean_row))
+        small = max(2, min(BLOCK, WORTH_THREADS // mean_row))
         self._block = np.array([FIRST_BLOCK, small])
 
     def _degree(self, users: int) -> np.ndarray:
@@ -113,11 +113,13 @@ class BlockAuction:
         parts = list(zip(workers.ranges(count), self._own, strict=True))
         tasks = [(rows, state, bids, eps, part, ends, own) for part, (ends, own) in enumerate(parts)]
         self.read += sum(workers.run(make, tasks))
-        workers.run(keep_best, [(rows, state, bids, *ends) for ends in workers.ranges(SHARDS)])
-        ranges = zip(workers.ranges(rows.demand.size), self._own, strict=True)
-        lost = workers.run(settle, [(rows, state, bids, *ends, own) for ends, own in ranges])
-        for own, losers in zip(self._own, lost, strict=True):
-            enqueue(state, own.items[:losers])
+        turns = [(turn, workers.count) for turn in range(workers.count)]
+        workers.run(keep_best, [(rows, state, bids, *turn) for turn in turns])
+        lost = workers.run(
+            settle, [(rows, state, bids, *turn, own) for turn, own in zip(turns, self._own, strict=True)]
+        )
+        losers = [own.items[:number] for own, number in zip(self._own, lost, strict=True)]
+        enqueue(state, losers[0] if workers.count == 1 else np.sort(np.concatenate(losers)))
         return int(count)
 
     def fill_open_places(self) -> None:

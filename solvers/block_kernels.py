@@ -1,7 +1,7 @@
 """Numba kernels of the block auction: many items bid at once at the same prices, then users keep their best bids.
 
 Three phases a block, each cut over threads in a way that cannot change the result: `make_bids` by ranges of the block's
-items, `keep_best` by shards of users (every user's bids in the items' order), `settle` by ranges of items. Prices and
+items, `keep_best` by shards of users (every user's bids in the items' order), `settle` by items. Prices and
 bids are float32 >= 0; such numbers order as their bits do, so a held bid is one uint64: bits of the bid, then the edge.
 A score array is float32, or the bits of float16 as uint16; `score_of` decodes.
 """
@@ -403,10 +403,10 @@ def sort_by_shard(state: State, bids: Bids, begin: int, end: int, cut: np.ndarra
 
 
 @nb.njit(cache=True, nogil=True)
-def keep_best(rows: Rows, state: State, bids: Bids, first: int, last: int) -> None:
-    """The users of shards first to last keep their best bids; writes who lost which edge by each bid."""
+def keep_best(rows: Rows, state: State, bids: Bids, turn: int, parts: int) -> None:
+    """The users of every `parts`-th shard from `turn` on keep their best bids; writes who lost which edge by each bid."""
     up, price_bits = np.uint64(32), state.price_bits
-    for s in range(first, last):
+    for s in range(turn, SHARDS, parts):
         for part in range(bids.cut.shape[0]):
             for k in range(bids.cut[part, s], bids.cut[part, s + 1]):
                 user, edge, dear = bids.user[k], bids.edge[k], bids.dear[k]
@@ -429,8 +429,8 @@ def keep_best(rows: Rows, state: State, bids: Bids, first: int, last: int) -> No
 
 
 @nb.njit(cache=True, nogil=True)
-def settle(rows: Rows, state: State, bids: Bids, first: int, last: int, own: Scratch) -> int:
-    """Takes lost edges from the items first to last; writes those that do not wait yet into own.items, ascending.
+def settle(rows: Rows, state: State, bids: Bids, turn: int, parts: int, own: Scratch) -> int:
+    """Takes lost edges from every `parts`-th 64 items; writes those that do not wait yet into own.items, ascending.
 
     Returns how many.
     """
@@ -438,7 +438,7 @@ def settle(rows: Rows, state: State, bids: Bids, first: int, last: int, own: Scr
     for part in range(bids.cut.shape[0]):
         for k in range(bids.cut[part, 0], bids.cut[part, SHARDS]):
             i = bids.loser[k]
-            if i < first or i >= last:
+            if i < 0 or (parts > 1 and (i >> 6) % parts != turn):
                 continue
             place = nb.int64(bids.lost[k]) - rows.indptr[i]
             state.load[i] -= 1
@@ -484,6 +484,6 @@ def run_small_blocks(  # noqa: PLR0917
         count = next_block(rows, state, bids, block[0])
         block[0] = min(2 * block[0], BLOCK)
         read += make_bids(rows, state, bids, eps, 0, (0, count), own)
-        keep_best(rows, state, bids, 0, SHARDS)
-        enqueue(state, own.items[: settle(rows, state, bids, 0, rows.demand.size, own)])
+        keep_best(rows, state, bids, 0, 1)
+        enqueue(state, own.items[: settle(rows, state, bids, 0, 1, own)])
     return read

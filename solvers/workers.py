@@ -2,10 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from itertools import pairwise
 from typing import Any
-
-import numpy as np
 
 
 class Workers:
@@ -28,5 +25,4 @@ class Workers:
 
     def ranges(self, size: int) -> list[tuple[int, int]]:
         """One range of 0 to `size` for each thread, all about as long."""
-        ends = np.linspace(0, size, self.count + 1).astype(np.int64).tolist()
-        return list(pairwise(ends))
+        return [(size * k // self.count, size * (k + 1) // self.count) for k in range(self.count)]
