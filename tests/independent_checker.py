@@ -37,6 +37,13 @@ class Case:
         """The pairs that may be matched."""
         return [pair for pair in self.score if pair not in self.banned]
 
+    @property
+    def open_pairs(self) -> list[tuple[int, int]]:
+        """Those of them that no limit of 0 rules out."""
+        closed = {item for item, most in enumerate(self.demand) if not most}
+        closed |= {item for item, who in enumerate(self.creator) if self.cap.get(who) == 0}
+        return [pair for pair in self.pairs if pair[0] not in closed and self.capacity[pair[1]]]
+
     def limit_of(self, item: int, user: int) -> tuple[int, int] | None:
         """The (user, creator) that this pair counts against, if there is a cap."""
         creator = self.creator[item] if self.creator else -1
@@ -95,9 +102,9 @@ def optimum(case: Case) -> list[tuple[int, int]]:
     for pair in pairs:
         limited, end = case.limit_of(*pair), ("user", pair[1])
         if limited is not None:
-            end = ("limit", *limited)  # type: ignore[assignment]
-            if end not in graph.number:
-                graph.arc(end, ("user", pair[1]), case.cap[limited[1]], 0)
+            if limited not in graph.number:
+                graph.arc(limited, end, case.cap[limited[1]], 0)
+            end = limited  # type: ignore[assignment]
         arcs[pair] = graph.arc(("item", pair[0]), end, 1, worth[pair])
     for user, most in enumerate(case.capacity):
         graph.arc(("user", user), "sink", most, 0)
@@ -107,8 +114,8 @@ def optimum(case: Case) -> list[tuple[int, int]]:
 
 
 def linear_optimum(case: Case) -> list[tuple[int, int]]:
-    """As `optimum`, to HiGHS's tolerance of 1e-10 of the highest score, by two linear programs: larger cases."""
-    pairs, items = case.pairs, len(case.demand)
+    """As `optimum`, to HiGHS's tolerance of 1e-10 of the highest open score, by two linear programs: larger cases."""
+    pairs, items = case.open_pairs, len(case.demand)
     if not pairs:
         return []
     rows: dict[Any, int] = {("item", item): item for item in range(items)}
@@ -121,15 +128,12 @@ def linear_optimum(case: Case) -> list[tuple[int, int]]:
     matrix = csr_array(coo_array((np.ones(len(entry)), np.array(entry).T), (len(rows), len(pairs))))
     score = np.array([case.score[pair] for pair in pairs], float)
     gain = score / (score.max() or 1.0)
-    if not case.floor:
-        taken = _most(gain, matrix, limit, len(pairs))
-        return [pair for pair, x in zip(pairs, taken, strict=True) if x > 0.5]
     short = np.repeat([0.0, 1.0], [len(pairs), items])
     matrix = vstack(
         [hstack([matrix, csr_array((len(rows), items))]), hstack([-matrix[:items], -identity(items)]), short[None]]
     ).tocsr()
-    limit = [*limit, *(-least for least in case.floor)]
-    least = round(float(short @ _most(-short, matrix[:-1], limit, len(pairs))))
+    limit += [-least for least in case.floor or [0] * items]
+    least = round(float(short @ _most(-short, matrix[:-1], limit, len(pairs)))) if case.floor else 0
     taken = _most(np.append(gain, np.zeros(items)), matrix, [*limit, least], len(pairs))
     return [pair for pair, x in zip(pairs, taken[: len(pairs)], strict=True) if x > 0.5]
 
@@ -171,23 +175,19 @@ class _Graph:
     def add_one(self, source: Any, sink: Any) -> bool:
         """One more match along the path that gains the most, if any gains something."""
         start, end = self.node(source), self.node(sink)
-        best: list[int | None] = [None] * len(self.out)
-        best[start], by, waiting = 0, [-1] * len(self.out), deque([start])
-        queued = {start}
+        best, by = {start: 0}, {start: -1}
+        waiting, queued = deque([start]), {start}
         while waiting:
             at = waiting.popleft()
             queued.discard(at)
-            so_far = best[at]
-            assert so_far is not None
             for arc in self.out[at]:
-                to, gain = self.to[arc], so_far + self.gain[arc]
-                known = best[to]
-                if self.room[arc] and (known is None or gain > known):
+                to, gain = self.to[arc], best[at] + self.gain[arc]
+                if self.room[arc] and (to not in best or gain > best[to]):
                     best[to], by[to] = gain, arc
                     if to not in queued:
                         queued.add(to)
                         waiting.append(to)
-        if (best[end] or 0) <= 0:
+        if best.get(end, 0) <= 0:
             return False
         at = end
         while at != start:

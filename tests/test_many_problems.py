@@ -59,9 +59,7 @@ class One:
     def highest_given_up(self) -> float:
         """The highest score that floors may keep out: exact solvers are exact to a share of the scores, not of the rest."""
         case = self.case
-        return max(
-            [case.score[i, u] for i, u in case.pairs if case.floor and case.demand[i] and case.capacity[u]], default=0
-        )
+        return max((case.score[pair] for pair in case.open_pairs), default=0.0) if case.floor else 0.0
 
     def optimum_with(self, case: Any) -> list[tuple[int, int]]:
         best = self.find(case)
