@@ -28,7 +28,7 @@ class Auction:
     An item bids for all its missing places at once: for the users of largest score - price, up to the price at which
     the next best user would do as well. A user keeps its best Q bids; its price is the lowest of them once it is full,
     0 before. A bid that displaces another raises it by eps more, which loses at most eps a match: at the end
-    value >= optimum - eps * matches. Blocks of up to 2,048 items bid at the same prices on all threads, then users
+    value >= optimum - eps * matches. Blocks of up to 8,192 items bid at the same prices on all threads, then users
     choose, which gives the same allocation, byte for byte, on any number of threads. Items with identical rows bid as
     one. The first eps follows from the gap asked for; the next steps start from zero prices with a smaller one. At last,
     or after `passes` reads of all edges (many almost equal scores and few places: a price war takes score range / eps

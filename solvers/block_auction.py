@@ -25,7 +25,10 @@ from .workers import Workers
 FIRST_BLOCK = 64
 """Items in the first block, doubled by each: the first few find out what the users everybody wants are worth."""
 
-MOST_BIDS = 1 << 19
+PARTS, SMALL_BLOCK = 6, 2048
+"""A block has at most a sixth of the items, as it takes more bids where all see the same prices; or 2,048 if more."""
+
+MOST_BIDS = 1 << 20
 """Room for the bids of one block, more only where one item wants more users. 40 bytes each."""
 
 WORTH_THREADS = 65_536
@@ -55,7 +58,8 @@ class BlockAuction:
         self._own = [_scratch(longest, rows.demand.size) for _ in range(workers.count)]
         mean_row = max(1, rows.user.size // max(1, rows.demand.size))
         small = max(2, min(BLOCK, WORTH_THREADS // mean_row))
-        self._block = np.array([FIRST_BLOCK, small])
+        most = min(BLOCK, max(SMALL_BLOCK, rows.demand.size // PARTS))
+        self._block = np.array([FIRST_BLOCK, small, most])
 
     def _degree(self, users: int) -> np.ndarray:
         """int32[users]: candidates each user is in."""
@@ -100,7 +104,7 @@ class BlockAuction:
         workers, rows, state = self.workers, self.rows, self.state
         workers.run(mark_held, [(rows, chosen, *ends, state.held) for ends in workers.ranges(rows.demand.size)])
         self.call(np.flatnonzero(rows.demand > 0))
-        self._block[0], seated = BLOCK, 0
+        self._block[0], seated = self._block[2], 0
         while seated < np.count_nonzero(rows.demand):
             seated += self._run_block(np.float32(slack), _seat_part)
         self.call(np.flatnonzero((state.load < rows.demand) & (state.queued == 0)))
@@ -109,7 +113,7 @@ class BlockAuction:
         """One block, each phase on all threads; returns its items."""
         rows, state, bids, workers = self.rows, self.state, self.bids, self.workers
         count = next_block(rows, state, bids, self._block[0])
-        self._block[0] = min(2 * self._block[0], BLOCK)
+        self._block[0] = min(2 * self._block[0], self._block[2])
         parts = list(zip(workers.ranges(count), self._own, strict=True))
         tasks = [(rows, state, bids, eps, part, ends, own) for part, (ends, own) in enumerate(parts)]
         self.read += sum(workers.run(make, tasks))

@@ -16,8 +16,8 @@ from numba.extending import intrinsic, overload
 
 from .block_state import Bids, Rows, Scratch, State
 
-BLOCK = 2048
-"""Most items that bid at the same prices."""
+BLOCK = 8192
+"""Room for items that bid at the same prices."""
 
 SHARDS = 16
 """Parts of the users whose bids are handled apart."""
@@ -475,14 +475,14 @@ def run_small_blocks(  # noqa: PLR0917
 ) -> int:
     """Runs blocks on this thread until nobody waits, `budget` edges were read or a block has block[1] items or more.
 
-    block int64[2]: most items of the next block, doubled up to BLOCK by each; items worth several threads. Returns the
-    edges read.
+    block int64[3]: most items of the next block, doubled by each; items worth a call for each phase; most of any block.
+    Returns the edges read.
     """
     read = 0
     bids.cut[1:] = 0
     while state.ends[1] > 0 and read < budget and min(state.ends[1], block[0]) < block[1]:
         count = next_block(rows, state, bids, block[0])
-        block[0] = min(2 * block[0], BLOCK)
+        block[0] = min(2 * block[0], block[2])
         read += make_bids(rows, state, bids, eps, 0, (0, count), own)
         keep_best(rows, state, bids, 0, 1)
         enqueue(state, own.items[: settle(rows, state, bids, 0, 1, own)])

@@ -43,7 +43,7 @@ def certify(
     Where the problem has floors, the bound is for allocations that give each item min(floor, its users in `chosen`):
     all of them where every floor is met.
     """
-    value, item_load = _checked(problem, chosen)
+    value, item_load = _checked(problem, np.asarray(chosen))
     least = None if problem.floor is None else np.minimum(problem.floor, item_load)
     bound = upper_bound(problem, user_prices, group_prices=group_prices, least=least, threads=threads)
     return Certificate(value, bound, relative_gap(value, bound))
@@ -76,7 +76,7 @@ def upper_bound(
     group_prices  float64[groups], finite, >= 0; None: all 0
     least         int[items], users that each item has at the least (0 to its demand and its edges); None: 0 for all.
                   Floors of the problem are not looked at
-    threads       how many threads read the edges; None: one for each core. The bound does not depend on it
+    threads       how many threads read the edges; None or 0: one for each core. The bound does not depend on it
 
     Raises ProblemError for other prices or another `least`.
     """
@@ -123,7 +123,7 @@ def check(problem: Problem, chosen: np.ndarray) -> None:
 
     `chosen`: integer edge numbers, in any order. The limits are those of items, of users, and of users with one creator.
     """
-    _checked(problem, chosen)
+    _checked(problem, np.asarray(chosen))
 
 
 def _checked(problem: Problem, chosen: np.ndarray) -> tuple[float, np.ndarray]:

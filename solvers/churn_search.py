@@ -63,6 +63,7 @@ class ChurnSearch:
     asked: float
     clock: Clock
     on_step: Callable[[dict[str, Any]], None] | None = None
+    threads: int = 0
     bound: float = field(init=False, default=np.inf)
     penalty: float = field(init=False, default=0.0)
     first: Allocation | None = field(init=False, default=None)
@@ -92,8 +93,8 @@ class ChurnSearch:
         """Solves with new matches charged, and keeps what is better than before."""
         charged = self.charged(penalty)
         prices = None if self.last is None else self.last.user_prices
-        gap, time_left = self.asked / 4, self.clock.left
-        self.last = solve(charged, self.solver, gap=gap, time_limit=time_left, start=start, start_prices=prices)
+        begin: dict[str, Any] = {"start": start, "start_prices": prices, "threads": self.threads}
+        self.last = solve(charged, self.solver, gap=self.asked / 4, time_limit=self.clock.left, **begin)
         self.first = self.first or self.last
         self.clock.interrupted |= self.last.status is Status.INTERRUPTED
         bound = self.last.bound + penalty * self.most
@@ -153,7 +154,8 @@ class ChurnSearch:
         """A step for the history and for `on_step`."""
         figures = {"value": total_score(self.problem, self.chosen), "bound": self.bound, "gap": self.gap}
         counts = {"matches": self.chosen.size, "changed": self.changes(self.chosen)}
-        step = {"step": len(self.history) + 1, "penalty": penalty, **figures, **counts, "seconds": self.clock.seconds}
+        head = {"step": len(self.history) + 1, "solver": "" if self.last is None else self.last.solver}
+        step = {**head, "penalty": penalty, **figures, **counts, "seconds": self.clock.seconds}
         self.history.append(step)
         if self.on_step is not None:
             self.on_step(step)

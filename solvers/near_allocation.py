@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from .allocation import Allocation, Status
 from .certificate import relative_gap
 
@@ -41,6 +43,10 @@ class NearAllocation:
     def value(self) -> float:
         """Sum of the scores of the matches."""
         return self.allocation.value
+
+    def pairs(self) -> dict[str, np.ndarray]:
+        """The matches as columns `item`, `user` (outside ids) and `score`, see `Allocation.pairs`."""
+        return self.allocation.pairs()
 
     @property
     def gap(self) -> float:

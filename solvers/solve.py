@@ -4,6 +4,7 @@ import difflib
 import importlib
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
@@ -58,14 +59,11 @@ def solve(
 
     Ctrl-C ends the solve with status `interrupted` and the best allocation so far: solvers hand it back as they do at a
     time limit. A second Ctrl-C does not wait for them (KeyboardInterrupt if there is no allocation yet).
-    Raises ProblemError for an unknown solver name, a gap outside 0..1, threads below 0, a start that is no Allocation, or
-    prices that are not finite and >= 0.
+    Raises ProblemError for an unknown solver name, a gap outside 0..1, a time limit or threads below 0, a start that is no
+    Allocation, or prices that are not finite and >= 0; SolverError where a solver has no answer.
     """
     chosen_solver = make_solver(solver)
-    if not 0 <= gap <= 1:
-        raise ProblemError(f"gap is {gap}, expected a number from 0 to 1")
-    if threads < 0:
-        raise ProblemError(f"threads is {threads}, expected 0 (all cores) or more")
+    check_asked(problem, gap, time_limit, threads)
     threads = threads or cores()
     clock, best, history = Clock(time_limit), Best(problem, gap, threads), []
     begin, goal = _where_to_start(problem, gap, clock, start, start_prices)
@@ -87,9 +85,23 @@ def solve(
     return _answer(best, chosen_solver, clock, tuple(history), throw)
 
 
+def check_asked(problem: Problem, gap: float, time_limit: float | None, threads: int) -> None:
+    """Raises ProblemError for what no solve can be asked."""
+    if not isinstance(problem, Problem):
+        raise ProblemError(f"problem is {type(problem).__name__}, expected a Problem, as Problem.from_edges makes it")
+    if not (isinstance(gap, Real) and 0 <= gap <= 1):
+        raise ProblemError(f"gap is {gap!r}, expected a number from 0 to 1")
+    if time_limit is not None and not (isinstance(time_limit, Real) and time_limit >= 0):
+        raise ProblemError(f"time_limit is {time_limit!r}, expected seconds >= 0 or None")
+    if not (isinstance(threads, Integral) and threads >= 0):
+        raise ProblemError(f"threads is {threads!r}, expected 0 (all cores) or more")
+
+
 def make_solver(solver: str | Solver) -> Solver:
-    """The options object of a name; an options object is returned as it is."""
+    """The options object of a name; an options object is returned as it is. Raises ProblemError for anything else."""
     if not isinstance(solver, str):
+        if isinstance(solver, type) or not hasattr(solver, "steps"):
+            raise ProblemError(f"solver is {solver!r}, expected a name or an options object such as Auction()")
         return solver
     if solver not in SOLVERS:
         nearest = difflib.get_close_matches(solver, SOLVERS, n=1, cutoff=0.0)[0]

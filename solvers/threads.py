@@ -28,10 +28,10 @@ def item_ranges(indptr: np.ndarray, parts: int) -> np.ndarray:
 def over_items(work: Callable[[int, int], object], indptr: np.ndarray, threads: int | None = None) -> None:
     """Calls work(first, last) for ranges of items that together are all of them, at once on several threads.
 
-    `threads`: None takes every core, and one where the problem is small. `work` must not depend on how items are cut
+    `threads`: None or 0 takes every core, and one where the problem is small. `work` must not depend on how items are cut
     into ranges. An exception of `work` comes through.
     """
-    wanted = cores() if threads is None else threads
+    wanted = threads or cores()
     parts = max(1, min(wanted, int(indptr[-1]) // EDGES_WORTH_A_THREAD))
     bounds = item_ranges(indptr, parts).tolist()
     if parts == 1:
