@@ -168,12 +168,13 @@ def test_what_bidders_hold_is_dealt_out(seed: int, kind: str, size: tuple[int, i
 def test_raised_prices_never_raise_the_bound(
     seed: int, kind: str, size: tuple[int, int, int, int], half: bool, dear: float
 ) -> None:
-    """Whatever is held and at whatever prices."""
+    """Whatever is held and at whatever prices, if nobody asks for users without places."""
     problem = twins(seed, kind, size, np.float16 if half else np.float32)
     if problem.items < 2:
         return
     joined, rng = joined_rows(problem), np.random.default_rng(seed)
-    price = dear * float(problem.score32().max(initial=0.0)) * rng.random(problem.users)
+    highest = float(problem.score32().max(initial=0.0))
+    price = np.where(problem.capacity > 0, dear * highest * rng.random(problem.users), highest)
     raised = joined.prices(some_held(joined, rng), price)
     assert (raised >= price).all()
     assert upper_bound(problem, raised) <= upper_bound(problem, price) * (1 + 1e-12)

@@ -63,8 +63,10 @@ def test_the_copies_of_quickselect_are_the_same() -> None:
     copies = {
         "all_pairs_kernels": "kth_largest",
         "auction_kernels": "quickselect",
+        "block_kernels": "quickselect",
         "certificate_kernels": "sum_of_largest",
         "first_come_kernels": "kth_largest",
+        "repair_kernels": "quickselect",
     }
     loops = set()
     for module, name in copies.items():
