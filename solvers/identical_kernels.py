@@ -110,11 +110,12 @@ def raise_prices(  # noqa: PLR0917
     bidder_indptr: np.ndarray, user: np.ndarray, score: np.ndarray, copies: np.ndarray, wanted: np.ndarray,
     capacity: np.ndarray, held: np.ndarray, price: np.ndarray,
 ) -> None:  # fmt: skip
-    """Raises the price (float64[users]) of users all of whose places one bidder has, where more of its items want them.
+    """Raises the price (float64[users]) of users all of whose places one bidder has, if more of its items want them.
 
-    To the price at which they are worth to the bidder what its last match is, or the best edge that it wants and does not
-    hold: the bound over the bidder's own rows stays the same, that over the items' rows, where each wants the user, never
-    rises. score float32; wanted int64[bidders]; held int64[matches] as in `share_out`. Reads the bidders' rows once.
+    To the price at which they are worth to the bidder what its last match is, or the best edge that it wants and does
+    not hold: the bound over the bidder's own rows stays the same, that over the items' rows, where each wants the user,
+    never rises, if no item asks for users without places at these prices. score float32; wanted int64[bidders]; held
+    int64[matches] as in `share_out`. Reads the bidders' rows once.
     """
     at = 0
     for b in range(copies.size):

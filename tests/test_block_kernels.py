@@ -1,4 +1,4 @@
-"""Kernels of the block auction that work on a few numbers, one by one, against plain NumPy or by what they must keep."""
+"""Small kernels of the block auction, one by one, against plain NumPy or by what they must keep."""
 
 from collections import Counter, deque
 

@@ -24,7 +24,7 @@ sizes = st.sampled_from([(1, 4, 30, 5), (4, 12, 6, 20), (5, 20, 12, 4), (3, 40, 
 
 
 def twins(seed: int, kind: str, size: tuple[int, int, int, int], score_type: Any = np.float32) -> Problem:
-    """A few different rows, each of several items in any order; nine in ten of these want as many users as the others."""
+    """A few different rows, each of several items in any order; nine in ten of these have the same demand."""
     rng, (rows, users, most, places) = np.random.default_rng(seed), size
     listed = [np.flatnonzero(rng.random(users) < rng.random() + 0.2) for _ in range(rows)]
     scores = [np.minimum(draw_scores(rng, kind, row.size), 6e4).astype(score_type) for row in listed]
