@@ -10,6 +10,9 @@ from .errors import ProblemError
 INT32_MAX = int(np.iinfo(np.int32).max)
 """Most rows of one side, and the most that an amount may be."""
 
+INT64 = np.iinfo(np.int64)
+"""The range of integer ids."""
+
 
 @dataclass(frozen=True, eq=False)
 class IdRows:
@@ -52,32 +55,47 @@ def known_rows(column: Any, name: str, ids: np.ndarray | None, rows: int) -> np.
 
 def id_array(column: Any, name: str) -> np.ndarray:
     """One-dimensional array of int64 or str ids from a list, NumPy array, pandas Series or Arrow column."""
-    values = np.asarray(column)
+    try:
+        values = np.asarray(column)
+    except ValueError as error:  # lists of different lengths
+        raise ProblemError(
+            f"{name} ids cannot be read ({error}), expected one integer or string for each entry"
+        ) from None
     if values.ndim != 1:
         raise ProblemError(f"{name} ids have {values.ndim} dimensions, expected 1: one id for each entry")
     if values.size == 0:
         return values.astype(np.int64) if values.dtype.kind not in "iuU" else values
     if values.dtype.kind == "O":
-        values = _strings(values, name)
+        values = _objects(values, name)
+    elif values.dtype.kind == "U" and isinstance(column, list | tuple):  # where NumPy makes strings of integers
+        values = _objects(np.array(column, object), name)
     elif values.dtype.kind == "T":
         values = values.astype(np.str_)
     if values.dtype.kind not in "iuU":
         raise ProblemError(
             f"{name} ids are {values.dtype} (first: {values[0].item()!r}), expected integers or strings{_hint(values)}"
         )
-    if values.dtype.kind == "u" and values.max() > np.iinfo(np.int64).max:
+    if values.dtype.kind == "u" and values.max() > INT64.max:
         raise ProblemError(
             f"{name} id {values.max()} does not fit into 64 signed bits, expected smaller integers or strings"
         )
     return values if values.dtype.kind == "U" else values.astype(np.int64, copy=False)
 
 
-def _strings(values: np.ndarray, name: str) -> np.ndarray:
+def _objects(values: np.ndarray, name: str) -> np.ndarray:
+    """Python integers as int64, Python strings as str; raises ProblemError for anything else and for both at once."""
+    first = values[0]
+    wanted, word = (str, "strings") if isinstance(first, str) else (int | np.integer, "integers")
     for position, value in enumerate(values):
-        if not isinstance(value, str):
+        if not isinstance(value, wanted) or isinstance(value, bool):
             kind = type(value).__name__
-            raise ProblemError(f"{name} id {value!r} at position {position} is {kind}, expected strings or integers")
-    return values.astype(np.str_)
+            expected = "strings or integers" if position == 0 else f"{word} like the ids before it"
+            raise ProblemError(f"{name} id {value!r} at position {position} is {kind}, expected {expected}")
+        if not isinstance(value, str) and not INT64.min <= value <= INT64.max:
+            raise ProblemError(
+                f"{name} id {value} does not fit into 64 signed bits, expected smaller integers or strings"
+            )
+    return values.astype(np.str_ if wanted is str else np.int64)
 
 
 def _hint(values: np.ndarray) -> str:

@@ -50,6 +50,20 @@ def test_rows_are_the_ids_where_there_are_none() -> None:
         known_rows(["2"], "item", None, 3)
 
 
+def test_columns_of_python_objects() -> None:
+    assert id_rows(np.array([3, -1], object), "item", None).ids.tolist() == [3, -1]
+    assert id_rows(np.array(["b", "a"], object), "item", None).ids.tolist() == ["b", "a"]
+    for column, message in (
+        (np.array([1, None], object), "id None at position 1 is NoneType, expected integers like the ids before it"),
+        (["a", 1], "id 1 at position 1 is int, expected strings like the ids before it"),
+        (np.array([1.5], object), r"id 1\.5 at position 0 is float, expected strings or integers"),
+        ([2**70], "does not fit into 64 signed bits"),
+        ([[1], [1, 2]], "ids cannot be read"),
+    ):
+        with pytest.raises(ProblemError, match=message):
+            id_rows(column, "item", None)
+
+
 @given(batches=st.lists(numbers, max_size=6), kind=kinds, settle_at=st.integers(1, 30))
 def test_a_table_counts_ids_over_batches(batches: list[list[int]], kind: str, settle_at: int) -> None:
     every = [KINDS[kind](n) for column in batches for n in column]
