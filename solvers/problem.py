@@ -1,5 +1,6 @@
 """The problem: which users for each item, at most L_i users an item and Q_u items a user."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Unpack
@@ -11,7 +12,7 @@ from .ids import INT32_MAX  # noqa: F401 (others take it from here)
 from .parquet_batches import parquet_paths
 from .problem_columns import both_amounts, edges_by_item, frame_column
 from .problem_folder import new_folder, open_arrays, save_problem
-from .problem_limits import Limits, read_only, with_limits
+from .problem_limits import Limits, check_given, read_only, with_limits
 from .problem_parquet import Sides, Source, write_problem
 from .problem_rows import checked_edges, edge_arrays, row_ends, row_ids, rows_of_padded, rows_of_sparse, user_count
 
@@ -146,6 +147,7 @@ class Problem:
         Raises ProblemError naming the item and user for a NaN, infinite or negative score, a pair given twice, an
         unknown id, columns of different length, a negative demand or capacity, ids of a wrong type.
         """
+        check_given(limits)
         indptr, users, scores, *ids = edges_by_item(item, user, score, item_ids, user_ids)
         aligned = item_ids is not None, user_ids is not None
         wanted, places = both_amounts(demand, capacity, (ids[0], ids[1]), aligned)
@@ -194,6 +196,7 @@ class Problem:
         `user_ids` one number or a mapping. Arrays of the right dtype are used as they are, not copied. `limits` as in
         `from_edges`. Raises ProblemError like `from_edges`.
         """
+        check_given(limits)
         users, scores = edge_arrays(user, score)
         ends, people = row_ends(indptr, users.size), user_count(capacity, user_ids)
         names = row_ids(item_ids, "item", ends.size - 1), row_ids(user_ids, "user", people)
@@ -240,7 +243,8 @@ class Problem:
         of float32 with int32 indices is not copied. Raises ProblemError like it, also for an entry stored twice.
         """
         rows = rows_of_sparse(matrix)
-        places = np.full(matrix.shape[1], capacity) if np.ndim(capacity) == 0 and user_ids is None else capacity
+        one_for_all = np.ndim(capacity) == 0 and not isinstance(capacity, Mapping) and user_ids is None
+        places = np.full(matrix.shape[1], capacity) if one_for_all else capacity
         if user_count(places, user_ids) != matrix.shape[1]:
             given = user_count(places, user_ids)
             raise ProblemError(f"the matrix has {matrix.shape[1]} columns, expected {given}: one for each user")
@@ -265,12 +269,13 @@ class Problem:
         """A problem from Parquet files of edges, in any order, written to `folder` and opened memory-mapped.
 
         `path`: a file, a folder of *.parquet, or a list of them; `item`, `user`, `score` name their columns. The edges
-        are read twice, a million rows at a time, and are never in main memory together; ids and rows are. `folder` is
-        as `save` leaves it, whole or not there, and must not exist before. `score_dtype`: float32 or float16 (2 bytes,
-        3 digits); None: as in the files. The rest as in `from_edges`.
+        are read twice, a million rows at a time, and are never in main memory together; ids and rows are. `folder`
+        must be new or empty, and becomes what `save` writes, whole or not at all. `score_dtype`: float32 or float16 (2
+        bytes, 3 digits); None: as in the files. The rest as in `from_edges`.
 
         Raises ProblemError like `from_edges` and `save`, and for a file that is missing, cut short, damaged or empty.
         """
+        check_given(limits)
         source = Source(parquet_paths(path), item, user, score, score_dtype)
         with new_folder(Path(folder)) as aside:
             write_problem(cls, source, Sides(demand, capacity, item_ids, user_ids), limits, aside)

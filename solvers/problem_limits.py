@@ -21,11 +21,14 @@ class Limits(TypedDict, total=False):
     floor        fewest users an item should get, at most its demand: a number, an array like `demand`, or a mapping
                  from item id (0 where it has no entry). A floor that cannot be met is no error
     creator      who made each item: a mapping from item id to creator id, or an array of creator ids like `demand`
-                 (None in an array of strings, or no entry: unknown)
+                 (None in an array, or no entry: unknown)
     creator_cap  most items of one creator for one user: a number, or a mapping from creator id (no entry: no cap)
     exclude      two columns of ids (item, user): pairs that must not be matched, as blocked or seen. Pairs that are no
                  candidates are fine
     author       mapping from item id to user id, or an array of user ids like `demand`: these pairs are excluded too
+
+    An entry of `floor` for an item that is not in the problem is an error. `creator`, `creator_cap`, `exclude` and
+    `author` may name items, creators and users that are not.
     """
 
     floor: Any
@@ -36,6 +39,15 @@ class Limits(TypedDict, total=False):
 
 
 Allocate = Callable[[str, int, Any], np.ndarray]
+
+
+def check_given(limits: Limits) -> None:
+    """Looks at the keywords before any edge is read: TypeError for an unknown one, ProblemError for one left out."""
+    unknown = next((name for name in limits if name not in Limits.__annotations__), None)
+    if unknown is not None:
+        raise TypeError(f"unexpected keyword {unknown!r}, the limits are {', '.join(Limits.__annotations__)}")
+    if limits.get("creator") is None and limits.get("creator_cap") is not None:
+        raise ProblemError("creator_cap is given without creator, expected who made each item")
 
 
 def in_memory(_name: str, size: int, dtype: Any) -> np.ndarray:
@@ -63,8 +75,6 @@ def with_limits(
         problem = _without(problem, *excluded_pairs(problem, exclude, author, aligned))
     if floor is not None:
         problem = _with_floor(problem, floor, aligned)
-    if creator is None and creator_cap is not None:
-        raise ProblemError("creator_cap is given without creator, expected who made each item")
     if creator is not None:
         problem = _with_creator(problem, creator, aligned)
     return problem if creator_cap is None else _with_groups(problem, creator_cap, allocate)
@@ -91,6 +101,10 @@ def excluded_pairs(
 def _pair_columns(exclude: Any) -> tuple[np.ndarray, np.ndarray]:
     if not isinstance(exclude, tuple | list) or len(exclude) != 2:
         raise ProblemError(f"exclude is {type(exclude).__name__}, expected two columns of ids: (items, users)")
+    if isinstance(exclude, list) and all(isinstance(one, tuple) for one in exclude):
+        raise ProblemError(
+            f"exclude looks like a list of pairs ({exclude[0]!r} and another), expected two columns of ids: (items, users)"
+        )
     item, user = id_array(exclude[0], "excluded item"), id_array(exclude[1], "excluded user")
     if item.size != user.size:
         raise ProblemError(f"exclude has {item.size} items and {user.size} users, expected one each for every pair")

@@ -102,7 +102,7 @@ def _refuse(problem: "Problem", users: np.ndarray, scores: np.ndarray) -> None:
     if inside.size:
         edge = int(inside[0])
         if users[edge] == users[edge - 1]:
-            raise ProblemError(f"{names(edge)} are paired twice, at edges {edge - 1} and {edge}, expected rising rows")
+            raise ProblemError(f"{names(edge)} are paired twice, at edges {edge - 1} and {edge}, expected once")
         raise ProblemError(f"{names(edge)} (edge {edge}) stands after a user of a higher row, expected rising rows")
     refuse_scores(scores, names)
 

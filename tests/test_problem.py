@@ -122,7 +122,7 @@ def test_wrong_edges_are_refused_in_one_line(change: dict[str, Any], message: st
         ({"indptr": [0, 2, 1, 2]}, "never fall"),
         ({"user": [0, 2]}, r"item 0, user 2 \(edge 1\): there is no such user"),
         ({"user": [1, 0]}, "expected rising rows"),
-        ({"user": [1, 1]}, "expected rising rows"),
+        ({"user": [1, 1]}, "item 0, user 1 are paired twice, at edges 0 and 1, expected once"),
         ({"user": [0.0, 1.0]}, "expected integers"),
         ({"score": [1.0]}, "score has 1 entries, expected 2"),
         ({"score": [1.0, np.nan]}, "item 0, user 1"),

@@ -165,6 +165,11 @@ def test_every_source_takes_the_limits() -> None:
         ({"creator": {"a": "x"}, "creator_cap": {7: 1}}, "creator_cap names creator 7, expected ids as 'x'"),
         ({"exclude": (["a"], [7, 9])}, "exclude has 1 items and 2 users"),
         ({"exclude": {"a": 7}}, "exclude is dict, expected two columns of ids"),
+        ({"exclude": [("a", 7), ("b", 9)]}, "exclude looks like a list of pairs"),
+        (
+            {"creator": {"a": 1, "b": "x"}},
+            "creator id 'x' at position 1 is str, expected integers like the ids before it",
+        ),
         ({"exclude": (["a"], ["7"])}, "excluded user ids are strings but the problem's are integers"),
         ({"author": {"a": "7"}}, "author ids are strings but the problem's are integers"),
     ],
