@@ -8,6 +8,9 @@ if TYPE_CHECKING:
 SHOWN = 5
 """Partners that are named; the others are counted."""
 
+ROUNDING = 1e-6
+"""A score that is below its price by this share of it counts as equal."""
+
 
 def item_sentences(it: "ItemExplanation") -> str:
     """The explanation of an item, one sentence a line."""
@@ -21,6 +24,7 @@ def item_sentences(it: "ItemExplanation") -> str:
     lines += _listed("Its users", it.users)
     if it.floor > it.users.id.size:
         lines.append(f"Its floor of {counted(it.floor, 'user')} is missed by {it.floor - it.users.id.size}.")
+    lines += _for_floor(it)
     lines += _next("user", it.next_users, it.missed_by)
     if it.users.id.size < it.demand:
         lines += [_short(it.next_users.id.size, it.unmatched, it.creator)]
@@ -57,6 +61,14 @@ def _listed(head: str, partners: "Partners") -> list[str]:
     named = [f"{one!r} (score {score:.4g}, price {price:.4g}, left {net:.4g})" for one, score, price, net in rows]
     more = partners.id.size - len(named)
     return [f"{head}: {', '.join(named)}{f' and {more} more' if more else ''}."]
+
+
+def _for_floor(it: "ItemExplanation") -> list[str]:
+    below = int((it.users.net < -ROUNDING * it.users.price).sum())
+    if it.floor == 0 or below == 0:
+        return []
+    scores = "has a score below its price" if below == 1 else "have scores below their prices"
+    return [f"{below} of them {scores}: there for the floor of {counted(it.floor, 'user')}."]
 
 
 def _next(noun: str, partners: "Partners", missed_by: float | None) -> list[str]:

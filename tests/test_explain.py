@@ -166,6 +166,16 @@ def test_a_full_item_in_sentences() -> None:
     ]
 
 
+def test_users_that_only_the_floor_holds() -> None:
+    problem = Problem.from_edges(["a", "b", "b"], ["u", "u", "v"], [5.0, 1.0, 0.5], 1, 1, floor={"b": 1})
+    prices = np.zeros(2)
+    prices[1] = 4.5
+    answer = solve(problem, "min-cost-flow")
+    held = Allocation(problem, answer.chosen, prices, "test", answer.status, answer.bound, 0.0)
+    assert "1 of them has a score below its price: there for the floor of 1 user." in str(held.explain(item="b"))
+    assert "for the floor" not in str(held.explain(item="a"))
+
+
 def test_nobody_to_explain() -> None:
     problem = Problem.from_edges([1], [2], [1.0], item_ids=[1, 3], user_ids=[2, 4], demand=1)
     answer = solve(problem, "greedy")
