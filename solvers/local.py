@@ -11,6 +11,7 @@ from .cheap_prices import lowest_held, lowest_held_groups
 from .greedy import Greedy
 from .local_kernels import Graph, Guess, Places, look_around, polish_rows
 from .problem import Problem
+from .solve import make_solver
 from .step import Clock, Goal, Solver, Step
 
 SLICE = 2_000_000
@@ -31,12 +32,12 @@ class Local:
     0.5 to 1.5 us an edge in all after greedy, 3 after first come; 1 byte an edge and 16 a place of the users. Starts from
     the better of the inner answer and the start given.
 
-    inner       any solver's options
+    inner       any solver's name or options
     max_passes  most passes
     least_gain  share of the value that a pass must gain for another to follow
     """
 
-    inner: Solver = field(default_factory=Greedy)
+    inner: str | Solver = field(default_factory=Greedy)
     max_passes: int = 50
     least_gain: float = 0.0
 
@@ -50,7 +51,7 @@ class Local:
     def steps(self, problem: Problem, goal: Goal) -> Iterator[Step]:
         """The inner solver's answers, then one for each pass."""
         best = goal.start_chosen
-        for step in self.inner.steps(problem, goal):
+        for step in make_solver(self.inner).steps(problem, goal):
             yield step
             if best is None or worth(problem, step.chosen) > worth(problem, best):
                 best = step.chosen

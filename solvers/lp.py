@@ -34,7 +34,7 @@ class Lp:
     method           "highs" or "pdlp"
     first_tolerance  relative tolerance of PDLP's first answer
     last_tolerance   and of its last
-    threads          threads of PDLP
+    threads          threads of PDLP, whose answer depends on how many; those of `solve` are not used
 
     Source: Huangfu and Hall, "Parallelizing the dual revised simplex method" (2018); Applegate et al., "Practical
     large-scale linear programming using primal-dual hybrid gradient" (2021).

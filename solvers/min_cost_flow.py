@@ -31,7 +31,7 @@ class MinCostFlow:
     About 2 us and 100 bytes an edge, and no way to stop it early: the time limit is only seen when it is done. Takes no
     start prices. Its prices are the lowest that certify the flow, found by shortest paths in the residual graph.
 
-    score_bits  bits of the largest integer score
+    score_bits  bits of the largest integer score, 1 to 60
 
     Source: Goldberg, "An efficient implementation of a scaling minimum-cost flow algorithm" (1997).
     """
@@ -40,6 +40,10 @@ class MinCostFlow:
 
     name: ClassVar[str] = "min-cost-flow"
     promises: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.score_bits <= 60:
+            raise ValueError(f"{self}: expected score_bits from 1 to 60")
 
     def steps(self, problem: Problem, goal: Goal) -> Iterator[Step]:
         """One answer."""

@@ -9,6 +9,7 @@ from .best import floors_met
 from .cheap_prices import closed_user_prices
 from .errors import ProblemError
 from .floors import floors_to_meet, serve_floors
+from .ids import find_rows
 from .problem import Problem
 from .start_kernels import find_edges, keep_within
 
@@ -34,7 +35,9 @@ def start_from(problem: Problem, earlier: Allocation) -> Start:
     that could be met are. O(matches) time and memory. Raises ProblemError for anything but an Allocation.
     """
     if not isinstance(earlier, Allocation):
-        raise ProblemError(f"start is {type(earlier).__name__}, expected an Allocation as returned by solve")
+        raise ProblemError(
+            f"start is {type(earlier).__name__}, expected an Allocation (of solve_near: its .allocation)"
+        )
     if earlier.problem is problem:
         return Start(_with_floors(problem, earlier.chosen), earlier.user_prices, earlier.group_prices)
     before = earlier.problem
@@ -73,11 +76,9 @@ def rows_among(ids: np.ndarray | None, rows: int, given: np.ndarray | None, coun
         return out
     ids = np.arange(rows) if ids is None else ids
     given = np.arange(count) if given is None else given
-    if ids.size == 0 or (ids.dtype.kind == "U") != (given.dtype.kind == "U"):
+    if (ids.dtype.kind == "U") != (given.dtype.kind == "U"):
         return np.full(count, -1)
-    order = np.argsort(ids, kind="stable")
-    place = order[np.minimum(np.searchsorted(ids, given, sorter=order), ids.size - 1)]
-    return np.where(ids[place] == given, place, -1)
+    return find_rows(given, ids, np.argsort(ids, kind="stable"))
 
 
 def matched_edges(problem: Problem, item: np.ndarray, user: np.ndarray) -> np.ndarray:
