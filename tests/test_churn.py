@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -129,6 +130,16 @@ def test_columns_serve_as_well_as_an_allocation() -> None:
     assert by_columns.value == pytest.approx(by_allocation.value, rel=2e-3)
 
 
+def test_an_answer_near_one_before_is_one_to_stay_near() -> None:
+    problem = Skewed(60, 200, 30, 6, 3).make(0)
+    first = solve_near(tomorrow(problem, 3), solve(problem), 10)
+    second = solve_near(tomorrow(problem, 4), first, 10, threads=1)
+    is_near(second, first.allocation, 10)
+    assert np.array_equal(second.pairs()["user"], second.allocation.pairs()["user"])
+    table = pa.table({name: pa.array(column) for name, column in first.pairs().items()})
+    assert solve_near(tomorrow(problem, 4), table, 10).kept == second.kept
+
+
 @pytest.mark.parametrize("name", ["auction", "min-cost-flow", "greedy", "lp", "local"])
 def test_any_solver_will_do(name: str) -> None:
     problem = Skewed(60, 200, 30, 6, 3).make(0)
@@ -203,6 +214,12 @@ def test_wrong_input_is_refused() -> None:
         solve_near(problem, {"item": [1]}, 3)
     with pytest.raises(ProblemError, match="2 items and 1 users"):
         solve_near(problem, {"item": [1, 2], "user": [1]}, 3)
+    with pytest.raises(ProblemError, match="previous is NoneType, expected an Allocation or the columns"):
+        solve_near(problem, None, 3)  # type: ignore[arg-type]
+    with pytest.raises(ProblemError, match="gap is 2, expected a number from 0 to 1"):
+        solve_near(problem, previous, 3, gap=2)
+    with pytest.raises(ProblemError, match="time_limit is -1"):
+        solve_near(problem, previous, 3, time_limit=-1)
     with pytest.raises(ProblemError, match="item ids are strings but"):
         solve_near(problem, {"item": ["a"], "user": [1]}, 3)
 

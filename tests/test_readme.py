@@ -25,7 +25,8 @@ def test_the_example_has_at_most_15_lines_and_prints_what_stands_below_it(tmp_pa
 def test_the_examples_with_more_rules_run_after_the_first(tmp_path: Path) -> None:
     examples = [block for block in blocks("python") if "dualrec.solve" in block]
     assert len(examples) == 3
-    run = subprocess.run([sys.executable, "-c", "\n".join(examples)], cwd=tmp_path, capture_output=True, text=True)
+    code = [sys.executable, "-c", "\n".join(examples)]
+    run = subprocess.run(code, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr
     assert "matches are new, at most 500 may be" in run.stdout
 

@@ -195,7 +195,7 @@ class TestAuction:
     def test_any_start_prices_are_safe(self, seed: int, kind: str, size: float) -> None:
         problem = Ragged(items=20, users=15, kind=kind).make(seed)
         start = size * float(problem.score.max(initial=1.0)) * np.random.default_rng(seed).random(problem.users)
-        answer = solve(problem, start_prices=start)
+        answer = solve(problem, start=solve(problem, "first-come"), start_prices=start)
         keeps_the_contract(answer, 1e-3)
         assert answer.gap <= 1e-3
         assert answer.bound >= solve(problem, "min-cost-flow").value * (1 - 1e-12)
@@ -212,7 +212,9 @@ class TestAuction:
     def test_start_prices_too_dear_to_use_are_given_up(self) -> None:
         problem = UGLY["tight"]()
         start = np.full(problem.users, float(problem.score.max()))
-        answer = solve(problem, Auction(warm_passes=0.1), start_prices=start)
+        answer = solve(problem, Auction(warm_passes=0.1), start=solve(problem, "first-come"), start_prices=start)
+        warm = [bool(step.get("warm")) for step in answer.history]
+        assert warm[:3] == [False, True, False], "the start, the try from its prices, then from zero"
         assert answer.gap <= 1e-3
 
     @settings(max_examples=40, deadline=None)
@@ -286,6 +288,28 @@ class TestDriver:
     def test_gap_outside_its_range_is_refused(self, gap: float) -> None:
         with pytest.raises(ProblemError, match="expected a number from 0 to 1"):
             solve(UGLY["empty"](), gap=gap)
+
+    @pytest.mark.parametrize(
+        ("wrong", "message"),
+        [
+            ({"gap": "0.1"}, "gap is '0.1', expected a number from 0 to 1"),
+            ({"threads": -1}, "threads is -1, expected 0"),
+            ({"threads": 1.5}, r"threads is 1\.5, expected 0"),
+            ({"time_limit": -1}, "time_limit is -1, expected seconds >= 0"),
+            ({"time_limit": float("nan")}, "time_limit is nan"),
+            ({"solver": Auction}, r"solver is <class .*, expected a name or an options object such as Auction\(\)"),
+            ({"solver": None}, "solver is None"),
+            ({"problem": [1]}, "problem is list, expected a Problem"),
+        ],
+    )
+    def test_what_cannot_be_asked_is_refused(self, wrong: dict[str, Any], message: str) -> None:
+        with pytest.raises(ProblemError, match=message):
+            solve(**{"problem": UGLY["empty"](), **wrong})
+
+    @pytest.mark.parametrize("bits", [0, 61])
+    def test_score_bits_that_lose_every_score_are_refused(self, bits: int) -> None:
+        with pytest.raises(ValueError, match="expected score_bits from 1 to 60"):
+            MinCostFlow(score_bits=bits)
 
     def test_wrong_start_prices_are_refused(self) -> None:
         with pytest.raises(ProblemError, match="shape"):
