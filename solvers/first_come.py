@@ -24,7 +24,7 @@ class FirstCome:
     the product of the two (`weighted`), up to the rounding of that product, and the score itself where they are not.
 
     threshold  least activity of an available user; None: all users are available
-    activity   float64[users], from 0 to 1, one for each user row; needed with `threshold`
+    activity   float64[users], from 0 to 1, in the order of the problem's `user_ids`; needed with `threshold`
     weighted   whether the problem's scores are activity x creator-side score
 
     No guarantee: late items find the good users gone (0.47 to 0.8 of the optimum on the measured families). Keeps

@@ -156,6 +156,12 @@ def test_a_freed_user_and_a_freed_item_take_what_is_free() -> None:
     assert answer.chosen.tolist() == [0, 2] and answer.value == 9.0
 
 
+def test_the_inner_solver_may_be_a_name() -> None:
+    problem = Skewed(60, 200, 30, 6, 3).make(0)
+    by_name, by_options = solve(problem, Local("first-come")), solve(problem, Local(FirstCome()))
+    assert np.array_equal(by_name.chosen, by_options.chosen)
+
+
 def test_wrong_options_are_refused() -> None:
     with pytest.raises(ValueError, match="max_passes >= 0"):
         Local(max_passes=-1)
