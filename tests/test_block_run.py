@@ -54,14 +54,19 @@ def fills_what_it_can(problem: Problem, chosen: np.ndarray) -> None:
 
 @pytest.fixture
 def small_slices(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As in a run on millions of edges: the clock is looked at in the middle, and interim steps are due."""
+    """As in a run on millions of edges, the clock is looked at in the middle."""
     monkeypatch.setattr("dualrec.solvers.block_auction.SLICE", 2_000)
+
+
+@pytest.fixture
+def interim_steps(small_slices: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a run on many millions of edges, some steps come before the end."""
     monkeypatch.setattr("dualrec.solvers.block_run.LONG_RUN", 0)
     monkeypatch.setattr("dualrec.solvers.block_run.FIRST_REPORT", 0.2)
     monkeypatch.setattr("dualrec.solvers.block_run.NEXT_REPORT", 1.1)
 
 
-@pytest.mark.usefixtures("small_slices")
+@pytest.mark.usefixtures("interim_steps")
 class TestPauses:
     @families
     def test_interim_steps_are_feasible_and_tell_how_many_bid(self, family: str) -> None:
