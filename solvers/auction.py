@@ -12,7 +12,7 @@ from .step import Goal, Step
 from .workers import Workers
 
 USUAL_GAP, USUAL_EPS, POWER = 1.2e-3, 0.1, 0.75
-"""On the measured families an eps of 0.1 of the mean score ends at gaps of 4e-4 to 1.2e-3, and gap ~ eps^(1 / POWER)."""
+"""On the measured families an eps of 0.1 of the mean score ends at gaps of 4e-4 to 1e-3, and gap ~ eps^(1 / POWER)."""
 
 SMALLEST_FIRST_EPS = 0.02
 """Share of the mean score with which even an exact solve begins."""

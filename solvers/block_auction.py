@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from .block_edge_kernels import count_users, held_edges, mark_held
+from .block_edge_kernels import count_users, fill_free, held_edges, mark_held
 from .block_kernels import (
     BLOCK,
     KEEP,
@@ -34,6 +34,9 @@ MOST_BIDS = 1 << 20
 WORTH_THREADS = 65_536
 """Edges in the rows of a block that are worth a call for each phase."""
 
+STRIDE = 64
+"""One edge in so many is a sample large enough to deal out users to threads."""
+
 SWAP_ROUNDS = 5
 """Most rounds of swaps after a warm start."""
 
@@ -51,7 +54,7 @@ class BlockAuction:
 
     def __init__(self, rows: Rows, capacity: np.ndarray, prices: np.ndarray, workers: Workers) -> None:
         self.rows, self.workers, self.read = rows, workers, 0
-        degree = self._degree(capacity.size)
+        degree = self._degree(capacity)
         self.state = _state(rows, capacity, degree, prices)
         self.bids = _bids(rows, workers.count)
         longest = max(KEEP, int(np.diff(rows.indptr).max(initial=0)))
@@ -61,11 +64,14 @@ class BlockAuction:
         most = min(BLOCK, max(SMALL_BLOCK, rows.demand.size // PARTS))
         self._block = np.array([FIRST_BLOCK, small, most])
 
-    def _degree(self, users: int) -> np.ndarray:
-        """int32[users]: candidates each user is in."""
+    def _degree(self, capacity: np.ndarray) -> np.ndarray:
+        """int32[users]: candidates each user is in; of a sample, scaled, where it does not save memory to know better."""
+        rows, users = self.rows, capacity.size
+        if capacity.sum(dtype=np.int64) <= rows.user.size // 4:
+            return np.bincount(rows.user[::STRIDE], minlength=users).astype(np.int32) * np.int32(STRIDE) + capacity
         parts = [np.zeros(users, np.int32) for _ in range(self.workers.count)]
-        ranges = self.workers.ranges(self.rows.user.size)
-        self.workers.run(count_users, [(self.rows.user, *ends, part) for ends, part in zip(ranges, parts, strict=True)])
+        ranges = self.workers.ranges(rows.user.size)
+        self.workers.run(count_users, [(rows.user, *ends, part) for ends, part in zip(ranges, parts, strict=True)])
         for part in parts[1:]:
             parts[0] += part
         return parts[0]
@@ -83,6 +89,7 @@ class BlockAuction:
     def run(self, eps: float, until: float, stop: Callable[[], bool]) -> None:
         """Lets items bid until none waits, `until` edges were read in all, or `stop()`, asked every tenth of a second.
 
+
         After how many edges it ends does not depend on the number of threads.
         """
         raised = np.float32(eps)
@@ -92,8 +99,8 @@ class BlockAuction:
                 self.read += run_small_blocks(
                     self.rows, self.state, self.bids, raised, self._own[0], self._block, budget
                 )
-            else:
-                self._run_block(raised)
+                continue
+            self._run_block(raised)
 
     def seat(self, chosen: np.ndarray, slack: float) -> None:
         """Gives items their edges of an earlier answer (int64[matches], ascending) where that is right at the prices.
@@ -143,11 +150,16 @@ class BlockAuction:
                 return
 
     def chosen(self) -> np.ndarray:
-        """The edges held, int64[matches], ascending."""
-        ends = np.concatenate([np.zeros(1, np.int64), np.cumsum(self.state.load, dtype=np.int64)])
+        """The edges held, int64[matches], ascending; while items wait, with the free places filled for this answer."""
+        state, load, held = self.state, self.state.load, self.state.held
+        if self.waiting:
+            load, held = load.copy(), held.copy()
+            free = np.diff(state.slot_start).astype(np.int32) - state.slot_count
+            fill_free(self.rows, load, free, held)
+        ends = np.concatenate([np.zeros(1, np.int64), np.cumsum(load, dtype=np.int64)])
         out = np.empty(int(ends[-1]), np.int64)
         ranges = self.workers.ranges(self.rows.demand.size)
-        parts = [(self.rows, self.state, first, last, out[ends[first] : ends[last]]) for first, last in ranges]
+        parts = [(self.rows, held, first, last, out[ends[first] : ends[last]]) for first, last in ranges]
         self.workers.run(held_edges, parts)
         return out
 
@@ -168,7 +180,7 @@ def _state(rows: Rows, capacity: np.ndarray, degree: np.ndarray, prices: np.ndar
     items, edges = rows.demand.size, rows.user.size
     slot_start = np.zeros(capacity.size + 1, np.int64)
     np.cumsum(np.minimum(capacity, degree + 1), out=slot_start[1:])
-    price = np.where(capacity > 0, prices, np.inf).astype(np.float32)
+    price = np.where(capacity > 0, np.minimum(prices, np.finfo(np.float32).max), np.inf).astype(np.float32)
     has_long_rows = np.diff(rows.indptr).max(initial=0) > LONG
     short = np.empty((items if has_long_rows else 0, 3 * KEEP), np.uint32)
     return State(

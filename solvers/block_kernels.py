@@ -435,26 +435,27 @@ def settle(rows: Rows, state: State, bids: Bids, turn: int, parts: int, own: Scr
     Returns how many.
     """
     losers = 0
-    for part in range(bids.cut.shape[0]):
-        for k in range(bids.cut[part, 0], bids.cut[part, SHARDS]):
-            i = bids.loser[k]
-            if i < 0 or (parts > 1 and (i >> 6) % parts != turn):
-                continue
-            place = nb.int64(bids.lost[k]) - rows.indptr[i]
-            state.load[i] -= 1
-            state.held[(rows.indptr[i] >> 3) + i + (place >> 3)] &= ~np.uint8(1 << (place & 7))
-            if state.short_rest[i] < np.inf:
-                at = state.short_count[i]
-                if at < KEEP:
-                    state.short[i, 3 * at], state.short[i, 3 * at + 1] = place, bids.user[k]
-                    state.short_score[i, 3 * at + 2] = score_of(rows.score[bids.lost[k]])
-                    state.short_count[i] = at + 1
-                else:
-                    state.short_rest[i] = np.inf
-            if state.queued[i] == 0:
-                state.queued[i] = 1
-                own.items[losers] = i
-                losers += 1
+    for s in range(SHARDS):  # in the bids' order, however they were cut into parts
+        for part in range(bids.cut.shape[0]):
+            for k in range(bids.cut[part, s], bids.cut[part, s + 1]):
+                i = bids.loser[k]
+                if i < 0 or (parts > 1 and (i >> 6) % parts != turn):
+                    continue
+                place = nb.int64(bids.lost[k]) - rows.indptr[i]
+                state.load[i] -= 1
+                state.held[(rows.indptr[i] >> 3) + i + (place >> 3)] &= ~np.uint8(1 << (place & 7))
+                if state.short_rest[i] < np.inf:
+                    at = state.short_count[i]
+                    if at < KEEP:
+                        state.short[i, 3 * at], state.short[i, 3 * at + 1] = place, bids.user[k]
+                        state.short_score[i, 3 * at + 2] = score_of(rows.score[bids.lost[k]])
+                        state.short_count[i] = at + 1
+                    else:
+                        state.short_rest[i] = np.inf
+                if state.queued[i] == 0:
+                    state.queued[i] = 1
+                    own.items[losers] = i
+                    losers += 1
     own.items[:losers].sort()
     return losers
 

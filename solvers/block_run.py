@@ -9,7 +9,6 @@ from .block_auction import BlockAuction
 from .block_state import Rows
 from .cheap_prices import closed_user_prices
 from .errors import ProblemError
-from .first_come import fill
 from .identical_rows import join_identical
 from .problem import Problem
 from .step import Clock, Step
@@ -21,7 +20,7 @@ FIRST_REPORT, NEXT_REPORT = 3.0, 1.5
 LONG_RUN = 10_000_000
 """Edges from which on a run counts as long. Not seconds: an interim answer may end the solve, and must be repeatable."""
 
-SAMPLE = 1_000_000
+SAMPLE = 100_000
 """Edges whose scores say how large scores are."""
 
 
@@ -69,7 +68,7 @@ class BlockRun:
         if self.joined is not None:
             return
         eps = self.finest_eps(share)
-        self.auction = BlockAuction(self.rows, self.problem.capacity, prices.astype(np.float32), self.workers)
+        self.auction = BlockAuction(self.rows, self.problem.capacity, prices, self.workers)
         self.auction.seat(chosen, eps)
         self.auction.run(eps, passes * self.problem.edges, lambda: self.clock.stop)
         if not self.auction.waiting:
@@ -90,17 +89,12 @@ class BlockRun:
         yield self._step({})
 
     def _step(self, notes: dict[str, Any]) -> Step:
-        """What stands now; with its free places filled if this is the last step before a stop."""
+        """What stands now."""
         auction, problem = self._started, self.problem
         price = np.where(problem.capacity > 0, auction.state.price, self.closed).astype(np.float64)
         chosen = auction.chosen()
         if self.joined is not None and auction.rows is self.joined.rows:
             price, chosen = self.joined.prices(chosen, price), self.joined.edges(chosen)
-        if self.clock.stop and auction.waiting:
-            held = np.zeros(problem.edges, np.uint8)
-            held[chosen] = 1
-            fill(problem, held)
-            chosen = np.flatnonzero(held)
         self.prices = price
         waiting = {"bidding": auction.waiting} if auction.waiting else {}  # then eps promises nothing yet
         return Step(chosen, price, {"eps": self.eps, "passes": self.passes, **waiting, **notes})

@@ -3,9 +3,6 @@
 import numba as nb
 import numpy as np
 
-SAMPLES = 8
-"""Edges of a row that its fingerprint looks at."""
-
 
 @nb.njit(cache=True, nogil=True)
 def mix(state: np.uint64, value: np.uint64) -> np.uint64:
@@ -17,16 +14,18 @@ def mix(state: np.uint64, value: np.uint64) -> np.uint64:
 
 
 @nb.njit(cache=True, nogil=True)
-def fingerprints(indptr: np.ndarray, user: np.ndarray, bits: np.ndarray, demand: np.ndarray, out: np.ndarray) -> None:
-    """Writes a hash of the length, the demand and up to SAMPLES edges of each item's row into out (uint64[items]).
+def fingerprints(
+    indptr: np.ndarray, user: np.ndarray, bits: np.ndarray, demand: np.ndarray, samples: int, out: np.ndarray
+) -> None:
+    """Writes a hash of the length, the demand and up to `samples` edges of each item's row into out (uint64[items]).
 
     bits: unsigned integers [edges], the scores' bits. Equal rows have equal hashes.
     """
     for i in range(demand.size):
         first, count = indptr[i], indptr[i + 1] - indptr[i]
         state = mix(mix(np.uint64(1), np.uint64(count)), np.uint64(demand[i]))
-        for k in range(min(SAMPLES, count)):
-            e = first + (k * (count - 1)) // max(1, min(SAMPLES, count) - 1)
+        for k in range(min(samples, count)):
+            e = first + (k * (count - 1)) // max(1, min(samples, count) - 1)
             state = mix(mix(state, np.uint64(user[e])), np.uint64(bits[e]))
         out[i] = state
 

@@ -8,6 +8,9 @@ from .block_state import Rows
 from .identical_kernels import confirm, fingerprints, join_rows, raise_prices, share_out
 from .problem import INT32_MAX
 
+SAMPLES = (2, 8)
+"""Edges of a row that its fingerprint looks at: few at first, as most problems have no twins."""
+
 WORTH_JOINING = 0.2
 """Share of the edges that must be of items with a twin; below it joining costs more than it saves."""
 
@@ -55,14 +58,14 @@ def join_identical(rows: Rows, capacity: np.ndarray) -> JoinedRows | None:
     Only items of equal demand are joined. The joined rows take at most as much memory as the original ones.
     """
     bits = rows.score if rows.score.dtype == np.uint16 else rows.score.view(np.uint32)
-    hashes = np.empty(rows.demand.size, np.uint64)
-    fingerprints(rows.indptr, rows.user, bits, rows.demand, hashes)
-    order = np.argsort(hashes, kind="stable")
-    in_order = hashes[order]
-    same = np.flatnonzero(in_order[1:] == in_order[:-1])
-    length = np.diff(rows.indptr)
-    if length[order[same]].sum() < WORTH_JOINING * rows.user.size or not same.size:
-        return None
+    length, hashes = np.diff(rows.indptr), np.empty(rows.demand.size, np.uint64)
+    for samples in SAMPLES:
+        fingerprints(rows.indptr, rows.user, bits, rows.demand, samples, hashes)
+        order = np.argsort(hashes, kind="stable")
+        in_order = hashes[order]
+        same = np.flatnonzero(in_order[1:] == in_order[:-1])
+        if length[order[same]].sum() < WORTH_JOINING * rows.user.size or not same.size:
+            return None
     leader = np.empty(rows.demand.size, np.int64)
     confirm(rows.indptr, rows.user, bits, rows.demand, order, hashes, leader)
     return _joined(rows, capacity, leader)
