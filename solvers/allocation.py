@@ -123,8 +123,8 @@ class Allocation:
         lowest[self.item_load < self.problem.demand] = 0.0
         return lowest
 
-    def explain(self, *, item: Any = None, user: Any = None) -> ItemExplanation | UserExplanation:
-        """Why an item (`item=ID`) or a user (`user=ID`) got what it got; `str()` of the answer says it in sentences.
+    def explain(self, item: Any = None, user: Any = None) -> ItemExplanation | UserExplanation:
+        """Why an item (`explain(ID)`) or a user (`explain(user=ID)`) got what it got; `str()` says it in sentences.
 
         Its matches with score, price and what is left; who stood next and what was lacking; what one more place would
         be worth, as the prices estimate it; why an item has too few users. Raises ProblemError for an unknown id.
@@ -145,6 +145,12 @@ class Allocation:
     def users_at_capacity(self) -> int:
         """Users with at least one place and none left."""
         return int(((self.user_load == self.problem.capacity) & (self.problem.capacity > 0)).sum())
+
+    def prices(self) -> dict[str, np.ndarray]:
+        """The users as columns `user` (outside ids), `price`, `capacity` and `load`, by user row."""
+        users = np.arange(self.problem.users) if self.problem.user_ids is None else self.problem.user_ids
+        capacity, load = self.problem.capacity, self.user_load
+        return {"user": users, "price": self.user_prices, "capacity": capacity, "load": load}
 
     def pairs(self) -> dict[str, np.ndarray]:
         """The matches as columns `item`, `user` (outside ids) and `score`, by item row, falling score, user row."""

@@ -42,12 +42,12 @@ class Auction:
     rest; if that does not reach the gap, the auction starts from zero prices as if it had none. Prices alone only give
     a bound. Stops short only at `max_steps`: then ask for a wider gap.
 
-    first_eps    largest eps of the first step, as a share of the mean positive score
+    first_eps    largest eps of the first step, as a share of the mean positive score; with limits: its eps
     shrink       factor from one step's eps to the next
     max_steps    most steps after the first
-    passes       most reads of all edges before the last resort
-    warm_passes  most reads of all edges by bids from an earlier answer's prices
-    threads      0: as many as `solve` was given
+    passes       most reads of all edges before the last resort; not used with limits
+    warm_passes  most reads of all edges by bids from an earlier answer's prices; not used with limits
+    threads      in place of those given to `solve`, 0: as many; with limits there is one
 
     Source: Bertsekas and Castanon, "The auction algorithm for the transportation problem" (1989) and "A forward/reverse
     auction algorithm for asymmetric assignment problems" (1992).
@@ -65,10 +65,10 @@ class Auction:
 
     def __post_init__(self) -> None:
         positive = self.first_eps > 0 and self.passes > 0 and self.warm_passes > 0
-        if not (positive and 0 < self.shrink < 1 and self.max_steps >= 0 and self.threads >= 0):
+        if not (positive and 0 < self.shrink < 1 and self.max_steps >= 0 and _is_count(self.threads)):
             raise ValueError(
                 f"{self}: expected first_eps > 0, passes > 0, warm_passes > 0, 0 < shrink < 1, "
-                "max_steps >= 0, threads >= 0"
+                "max_steps >= 0, threads a whole number >= 0"
             )
 
     def steps(self, problem: Problem, goal: Goal) -> Iterator[Step]:
@@ -91,5 +91,9 @@ class Auction:
             if budget <= 0 or share < LEAST_EPS or run.finest_eps(share) >= run.eps:
                 run.forget()
                 left = self.max_steps - step - 1
-                yield from scaled_steps(problem, goal, run.prices, run.eps * self.shrink, left)
+                yield from scaled_steps(problem, goal, run.prices, run.eps * self.shrink, self.shrink, left)
                 return
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and value >= 0

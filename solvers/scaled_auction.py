@@ -15,25 +15,24 @@ from .step import Clock, Goal, Step
 WARM_PASSES = 40.0
 """Most reads of all edges that starting from given prices may cost."""
 
-SHRINK = 0.2
-"""Factor from one step's eps to the next."""
 
-
-def scaled_steps(problem: Problem, goal: Goal, prices: np.ndarray, eps: float, most: int) -> Iterator[Step]:
+def scaled_steps(
+    problem: Problem, goal: Goal, prices: np.ndarray, eps: float, shrink: float, most: int
+) -> Iterator[Step]:
     """Answers for smaller and smaller eps: first from these prices, then from zero if that costs too much.
 
     The next step bids again from the prices found with a smaller eps; users whose start price was too high end up with
     free places, and a reverse round, in which users bid for items, brings their prices down. At the end of each step
-    value >= optimum - eps * matches, so any gap above rounding is reached. `most`: steps of
-    either. 26 bytes an edge with the problem, 16 a place, 256 an item.
+    value >= optimum - eps * matches, so any gap above rounding is reached. `shrink`: from one step's eps to the next;
+    `most`: steps of either. 26 bytes an edge with the problem, 16 a place, 256 an item.
     """
     house = _House(problem, goal.clock)
-    yield from _scale(house, prices, eps, WARM_PASSES * (problem.edges + problem.items), most)
+    yield from _scale(house, prices, eps, WARM_PASSES * (problem.edges + problem.items), shrink, most)
     if not goal.clock.stop:
-        yield from _scale(house, house.closed, max(eps, 0.1 * house.mean_score), np.inf, most)
+        yield from _scale(house, house.closed, max(eps, 0.1 * house.mean_score), np.inf, shrink, most)
 
 
-def _scale(house: "_House", prices: np.ndarray, eps: float, budget: float, most: int) -> Iterator[Step]:
+def _scale(house: "_House", prices: np.ndarray, eps: float, budget: float, shrink: float, most: int) -> Iterator[Step]:
     for _ in range(most + 1):
         if eps < house.least_eps:
             return
@@ -44,7 +43,7 @@ def _scale(house: "_House", prices: np.ndarray, eps: float, budget: float, most:
         yield Step(np.flatnonzero(held), prices, {"eps": eps})
         if house.clock.stop:
             return
-        eps *= SHRINK
+        eps *= shrink
 
 
 @dataclass(eq=False)
