@@ -40,6 +40,9 @@ STRIDE = 64
 SWAP_ROUNDS = 5
 """Most rounds of swaps after a warm start."""
 
+FEW_ITEMS, FEW_BIDS = 512, 8192
+"""Phases over fewer are done before another thread has woken up."""
+
 SLICE = 20_000_000
 """Edges read between two looks at the clock where blocks are small."""
 
@@ -123,9 +126,10 @@ class BlockAuction:
         self._block[0] = min(2 * self._block[0], self._block[2])
         parts = list(zip(workers.ranges(count), self._own, strict=True))
         tasks = [(rows, state, bids, eps, part, ends, own) for part, (ends, own) in enumerate(parts)]
-        self.read += sum(workers.run(make, tasks))
+        self.read += sum(workers.run(make, tasks, small=count < FEW_ITEMS))
+        few = int(bids.cut[:, -1].sum() - bids.cut[:, 0].sum()) < FEW_BIDS
         turns = [(turn, workers.count) for turn in range(workers.count)]
-        workers.run(keep_best, [(rows, state, bids, *turn) for turn in turns])
+        workers.run(keep_best, [(rows, state, bids, *turn) for turn in turns], small=few)
         lost = workers.run(
             settle, [(rows, state, bids, *turn, own) for turn, own in zip(turns, self._own, strict=True)]
         )

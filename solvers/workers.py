@@ -15,10 +15,13 @@ class Workers:
         self.count = count
         self._pool = ThreadPoolExecutor(count - 1) if count > 1 else None
 
-    def run(self, work: Callable[..., Any], parts: Iterable[tuple[Any, ...]]) -> list[Any]:
-        """work(*part) of each part, in order of the parts; returns when all are done."""
+    def run(self, work: Callable[..., Any], parts: Iterable[tuple[Any, ...]], small: bool = False) -> list[Any]:
+        """work(*part) of each part, in order of the parts; returns when all are done.
+
+        small: less work than it takes to wake a thread, so the caller does it alone.
+        """
         first, *others = parts
-        if self._pool is None:
+        if self._pool is None or small:
             return [work(*part) for part in (first, *others)]
         waiting = [self._pool.submit(work, *part) for part in others]
         return [work(*first), *(one.result() for one in waiting)]
