@@ -202,7 +202,7 @@ class TestLastResort:
         problem = Ragged(items=20, users=15, most=5, kind=kind).make(seed)
         mean = float(problem.score.mean()) if problem.edges else 1.0
         prices = dear * mean * np.random.default_rng(seed).random(problem.users)
-        for step in scaled_steps(problem, Goal(0.0, Clock()), prices, 0.1 * mean, 30):
+        for step in scaled_steps(problem, Goal(0.0, Clock()), prices, 0.1 * mean, 0.2, 30):
             proof = certify(problem, step.chosen, step.prices)
             assert proof.value >= proof.bound - step.notes["eps"] * step.chosen.size - 1e-9 * proof.bound
             if proof.gap <= 1e-9:

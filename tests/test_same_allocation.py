@@ -78,7 +78,7 @@ def on_one_thread() -> Answers:
 def test_in_one_process(on_one_thread: Answers, shape: str, threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
     run, at_once = Workers.run, []
 
-    def counted(self: Workers, work: Callable[..., Any], parts: Any) -> list[Any]:
+    def counted(self: Workers, work: Callable[..., Any], parts: Any, small: bool = False) -> list[Any]:  # never alone
         parts = list(parts)
         at_once.append(len(parts))
         return run(self, work, parts)
