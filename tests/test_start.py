@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from dualrec.solvers.allocation import Allocation, Status
@@ -252,6 +252,7 @@ class TestFloorsInTheDriver:
     @given(seed=seeds, kind=kinds)
     def test_a_start_short_of_floors_is_no_end(self, limited_problem: Make, seed: int, kind: str) -> None:
         problem = limited_problem(seed, kind)
+        assume(problem.floor is not None)
         first = solve(replace(problem, floor=None), "min-cost-flow")
         answer, exact = solve(problem, "min-cost-flow", gap=0.5, start=first), solve(problem, "min-cost-flow", gap=0)
         short = [np.maximum(0, problem.floor - one.item_load).sum() for one in (answer, exact)]  # type: ignore[operator]
