@@ -254,7 +254,7 @@ def test_a_folder_that_cannot_be_written(nightly: Nightly, small_data: Path, bel
     refused(nightly(small_data, out=out), out, f"cannot write in {out}", "give another folder with --out")
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="the superuser may write everywhere")
+@pytest.mark.skipif(os.geteuid() == 0, reason="permissions do not bind the superuser; the test above has the refusal")
 def test_a_folder_without_permission(nightly: Nightly, small_data: Path, tmp_path: Path) -> None:
     out = tmp_path / "locked"
     out.mkdir()
@@ -364,7 +364,9 @@ def test_a_disk_that_is_full(small_night: tuple[str, ...], tmp_path: Path) -> No
     disk.mkdir()
     mount = f"mount -t tmpfs -o size=200k none {disk}"
     if not shutil.which("unshare") or subprocess.run(["unshare", "-Urm", "sh", "-c", mount], check=False).returncode:
-        pytest.skip("a small disk cannot be mounted here (unshare and mount of a tmpfs)")
+        pytest.skip(
+            "mounting a small disk needs user namespaces, which are not allowed here; a file-size limit is tested too"
+        )
     command = f'{mount} && program="$1" && shift && exec "$0" -c "$program" {disk} "$@"'
     arguments = ["unshare", "-Urm", "sh", "-c", command, sys.executable, ON_A_SMALL_DISK, *small_night]
     done = subprocess.run(arguments, capture_output=True, text=True, timeout=300, check=False)

@@ -327,7 +327,7 @@ FACTS = {
 def test_real_sets(reader: str, tmp_path: Path) -> None:
     """Rows after cleaning, users and the last day of the real sets, and that they survive the generic schema."""
     if "DUALREC_DATA" not in os.environ:
-        pytest.skip("DUALREC_DATA is not set: it names the folder of the real data sets")
+        pytest.skip("the real data sets may not be shipped; DUALREC_DATA names their folder where there is one")
     folder, rows, users, last_day = FACTS[reader]
     tables = read_tables(reader, Path(os.environ["DUALREC_DATA"]) / folder)
     assert (len(tables.interactions), len(tables.users), tables.last_day) == (rows, users, last_day)
@@ -341,7 +341,7 @@ def test_real_sets(reader: str, tmp_path: Path) -> None:
 def test_globo_protocol() -> None:
     """New items of days 8 to 10 and users known by then, as the protocol for these data states them."""
     if "DUALREC_DATA" not in os.environ:
-        pytest.skip("DUALREC_DATA is not set: it names the folder of the real data sets")
+        pytest.skip("the real data sets may not be shipped; DUALREC_DATA names their folder where there is one")
     tables = read_tables("globo", Path(os.environ["DUALREC_DATA"]) / "globo")
     for day, new, known in ((8, 3226, 255_710), (9, 3118, 272_813), (10, 2834, 285_319)):
         assert len(tables.new_items(day)) == new

@@ -314,7 +314,9 @@ def console_of(page: Path, profile: Path) -> str:
     return "\n".join(line for line in run.stderr.splitlines() if "CONSOLE" in line)
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="no chromium, chromium-browser or google-chrome on the PATH")
+@pytest.mark.skipif(
+    CHROMIUM is None, reason="only a browser can say that one opens the page; no chromium or google-chrome on the PATH"
+)
 def test_browser_opens_the_report_without_an_error(page: str, tmp_path: Path) -> None:
     bad, good = tmp_path / "bad.html", tmp_path / "report.html"
     bad.write_text("<html><svg><path d='wrong'/></svg></html>")
