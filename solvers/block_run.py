@@ -36,10 +36,8 @@ class BlockRun:
         if problem.edges >= 2**32:
             raise ProblemError(f"{problem.edges} edges, the auction takes fewer than {2**32}")
         self.problem, self.clock, self.workers = problem, clock, workers
-        half = problem.score.dtype == np.float16
-        score = problem.score.view(np.uint16) if half else problem.score
         demand = np.minimum(problem.demand, np.diff(problem.indptr)).astype(np.int32)
-        self.rows = Rows(problem.indptr, problem.user.view(np.uint32), score, demand)
+        self.rows = Rows(problem.indptr, problem.user.view(np.uint32), problem.stored_score(), demand)
         self.joined = join_identical(self.rows, problem.capacity)
         self.closed = closed_user_prices(problem)
         self.mean_score, self.rounding = _mean_score(problem), _rounding(problem)

@@ -6,7 +6,7 @@ import numpy as np
 
 from .block_state import Rows
 from .identical_kernels import confirm, fingerprints, join_rows, raise_prices, share_out
-from .problem import INT32_MAX
+from .ids import INT32_MAX
 
 SAMPLES = (2, 8)
 """Edges of a row that its fingerprint looks at: few at first, as most problems have no twins."""

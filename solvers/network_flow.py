@@ -3,7 +3,8 @@
 import numpy as np
 
 from .errors import ProblemError, SolverError
-from .problem import INT32_MAX, Problem
+from .ids import INT32_MAX
+from .problem import Problem
 
 
 def flow_scale(problem: Problem, score_bits: int) -> float:

@@ -8,7 +8,6 @@ from typing import Any, Unpack
 import numpy as np
 
 from .errors import ProblemError
-from .ids import INT32_MAX  # noqa: F401 (others take it from here)
 from .parquet_batches import parquet_paths
 from .problem_columns import both_amounts, edges_by_item, frame_column
 from .problem_folder import new_folder, open_arrays, save_problem
