@@ -236,13 +236,14 @@ def _bids(rows: Rows, parts: int) -> Bids:
 
 
 def _scratch(longest: int, items: int) -> Scratch:
-    """18 bytes an edge of the longest row and 4 an item, of which only what is used takes memory."""
-    size = longest + 1  # selection writes one place past the last
+    """25 bytes an edge of the longest row and 4 an item, of which only what is used takes memory."""
+    size = longest + 8  # selection writes past the last
     return Scratch(
         net=np.empty(size, np.float32),
         copy=np.empty(size, np.float32),
         score=np.empty(size, np.float32),
         place=np.empty(size, np.int32),
+        picked=np.empty(size, np.int32),
         user=np.empty(size, np.uint32),
         taken=np.empty(size, np.uint8),
         items=np.empty(items, np.int32),

@@ -10,11 +10,12 @@ from typing import Any
 
 import numba as nb
 import numpy as np
-from llvmlite import ir
-from numba.core import types
-from numba.extending import intrinsic, overload
 
 from .block_state import Bids, Rows, Scratch, State
+from .intrinsics import read_ahead, score_of
+
+KERNEL: dict[str, Any] = {"cache": True, "nogil": True, "_nrt": False}
+"""Nothing is allocated, so arrays need no reference counts: kept, they are a third of the time of short calls."""
 
 BLOCK = 8192
 """Room for items that bid at the same prices."""
@@ -28,69 +29,14 @@ KEEP = 64
 LONG = 128
 """Items with at most so many edges have no short list: they read their row."""
 
-FEW = 16
-"""The search for a threshold ends when no more values than this are between its ends."""
-
 PROBES = 16
-"""Most probes of that search: values tied or very uneven are left to quickselect."""
+"""Most probes of the search for a threshold: with values tied or very uneven there may be none."""
 
-SORTED = 64
-"""Up to so many places a user's bids are kept sorted, which is quicker than a heap."""
-
-
-def _float_of_bits(_typing: Any, bits: Any) -> Any:
-    def build(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
-        return builder.bitcast(arguments[0], ir.FloatType())
-
-    return types.float32(types.uint32), build
+AHEAD = 8
+"""Bids between asking for what a bid needs of memory and using it."""
 
 
-float_of_bits: Any = intrinsic(_float_of_bits)
-"""The float32 that has the bits of a uint32."""
-
-
-def score_of(stored: Any) -> Any:
-    """A score as float32 from what is stored: a float32, or the bits of a float16 >= 0 as uint16. For kernels."""
-    return stored if isinstance(stored, np.float32) else np.uint16(stored).view(np.float16).astype(np.float32)
-
-
-@overload(score_of)
-def _score_of(stored: Any) -> Any:
-    def single(stored: Any) -> Any:
-        return stored
-
-    def half(stored: Any) -> Any:
-        return float_of_bits(np.uint32(stored) << np.uint32(13)) * np.float32(2.0**112)
-
-    return half if stored == types.uint16 else single
-
-
-@nb.njit(cache=True, nogil=True)
-def quickselect(values: np.ndarray, count: int, k: int) -> Any:
-    """The k-th largest (k from 1) of values[:count]; reorders them in place."""
-    low, high = 0, count - 1
-    while low < high:
-        pivot = values[(low + high) // 2]
-        left, right = low, high
-        while left <= right:
-            while values[left] > pivot:
-                left += 1
-            while values[right] < pivot:
-                right -= 1
-            if left <= right:
-                values[left], values[right] = values[right], values[left]
-                left += 1
-                right -= 1
-        if k - 1 <= right:
-            high = right
-        elif k - 1 >= left:
-            low = left
-        else:
-            break
-    return values[k - 1]
-
-
-@nb.njit(cache=True, nogil=True)
+@nb.njit(**KERNEL)
 def count_above(values: np.ndarray, count: int, limit: np.float32) -> int:
     """How many of values[:count] are above the limit."""
     found: Any = nb.int32(0)
@@ -99,13 +45,34 @@ def count_above(values: np.ndarray, count: int, limit: np.float32) -> int:
     return nb.int64(found)
 
 
-@nb.njit(cache=True, nogil=True)
+@nb.njit(**KERNEL)
+def highest(values: np.ndarray, count: int, most: np.float32) -> np.float32:
+    """The largest of values[:count] that is at most `most` >= 0; 0 if none is above 0."""
+    bits = values.view(np.int32)  # floats >= 0 order as their bits do, and those below 0 are below 0 as integers too
+    top: Any = nb.int32(0)
+    limit = np.float32(most).view(np.int32)
+    for j in range(count):
+        top = max(top, bits[j] if bits[j] <= limit else nb.int32(0))
+    return np.uint32(top).view(np.float32)
+
+
+@nb.njit(**KERNEL)
+def next_below(value: np.float32) -> np.float32:
+    """The next smaller float32 of one above 0; below 0 for 0."""
+    return (
+        np.uint32(np.float32(value).view(np.uint32) - np.uint32(1)).view(np.float32)
+        if value > 0.0
+        else np.float32(-1.0)
+    )
+
+
+@nb.njit(**KERNEL)
 def probe(low: np.float32, high: np.float32, share: float, turn: int) -> np.float32:
     """A value between low and high: by interpolation (`share` of the way) and by halving, in turns."""
     return np.float32(low + (high - low) * np.float32(share if turn % 2 == 0 else 0.5))
 
 
-@nb.njit(cache=True, nogil=True)
+@nb.njit(**KERNEL)
 def threshold(
     values: np.ndarray, count: int, positive: int, fewest: int, most: int, guess: np.float32
 ) -> tuple[np.float32, bool]:
@@ -132,29 +99,59 @@ def threshold(
     return high, False
 
 
-@nb.njit(cache=True, nogil=True)
-def kth_largest(values: np.ndarray, count: int, positive: int, k: int, scratch: np.ndarray) -> np.float32:
-    """The k-th largest (k from 1) of values[:count], which stay in order; `positive` >= k of them are above 0."""
-    low, at_least, high, above = np.float32(0.0), positive, values[0], 0
-    for j in range(count):
-        high = values[j] if values[j] > high else high
-    for turn in range(PROBES):
-        if at_least - above <= FEW:
+@nb.njit(**KERNEL)
+def where_between(values: np.ndarray, count: int, low: Any, high: Any, out: np.ndarray) -> int:
+    """Writes the places of values[:count] with low < value <= high into out (int32), ascending; returns how many.
+
+    Eight are compared before one is written, five times as quick: where a place goes hangs on all places before it,
+    and a processor does not like to read past a write whose address it does not know yet. Spoils 8 entries more of `out`.
+    """
+    found: Any = nb.int64(0)
+    whole = count - count % 8
+    for a in range(0, whole, 8):
+        k1 = nb.int64((values[a] > low) & (values[a] <= high))
+        k2 = k1 + nb.int64((values[a + 1] > low) & (values[a + 1] <= high))
+        k3 = k2 + nb.int64((values[a + 2] > low) & (values[a + 2] <= high))
+        k4 = k3 + nb.int64((values[a + 3] > low) & (values[a + 3] <= high))
+        k5 = k4 + nb.int64((values[a + 4] > low) & (values[a + 4] <= high))
+        k6 = k5 + nb.int64((values[a + 5] > low) & (values[a + 5] <= high))
+        k7 = k6 + nb.int64((values[a + 6] > low) & (values[a + 6] <= high))
+        k8 = k7 + nb.int64((values[a + 7] > low) & (values[a + 7] <= high))
+        out[found], out[found + k1], out[found + k2], out[found + k3] = a, a + 1, a + 2, a + 3
+        out[found + k4], out[found + k5], out[found + k6], out[found + k7] = a + 4, a + 5, a + 6, a + 7
+        found += k8
+    for a in range(whole, count):
+        out[found] = a
+        found += nb.int64((values[a] > low) & (values[a] <= high))
+    return found
+
+
+@nb.njit(**KERNEL)
+def next_best(values: np.ndarray, count: int, low: np.float32, at_least: int, k: int) -> np.float32:
+    """The (k + 1)-th largest of values[:count], which stay in order; `at_least` > k >= 0 of them are above low >= 0.
+
+    By counting, which is many times cheaper than moving: interpolation, and halving of the range of the bits in turns, so
+    that it ends after at most 62 counts whatever the values are.
+    """
+    high, above = highest(values, count, np.float32(np.inf)), 0
+    for turn in range(62):
+        low_bits, high_bits = np.float32(low).view(np.uint32), np.float32(high).view(np.uint32)
+        if high_bits - low_bits <= 1:
             break
-        middle = probe(low, high, (at_least - k) / (at_least - above), turn)
+        middle = np.float32(low + (high - low) * np.float32((at_least - k) / (at_least - above)))
+        if turn % 2 == 1 or not low < middle < high:
+            middle = np.uint32(low_bits + (high_bits - low_bits) // np.uint32(2)).view(np.float32)
         larger = count_above(values, count, middle)
-        if larger >= k:
+        if larger == k:
+            return highest(values, count, middle)
+        if larger > k:
             low, at_least = middle, larger
         else:
             high, above = middle, larger
-    inside = 0
-    for j in range(count):
-        scratch[inside] = values[j]
-        inside += nb.int64((low < values[j]) & (values[j] <= high))
-    return quickselect(scratch, inside, k - above)
+    return high
 
 
-@nb.njit(cache=True, nogil=True)
+@nb.njit(**KERNEL)
 def item_of(indptr: np.ndarray, edge: int) -> int:
     """The item whose row holds this edge: where all rows are equally long, or else by binary search."""
     items = indptr.size - 1
@@ -171,51 +168,30 @@ def item_of(indptr: np.ndarray, edge: int) -> int:
     return low
 
 
-@nb.njit(cache=True, nogil=True)
+@nb.njit(**KERNEL)
 def sift_down(heap: np.ndarray, at: int, key: np.uint64) -> None:
-    """Puts `key` into the min-heap at `at` or below it. In place."""
-    while True:
-        child = 2 * at + 1
-        if child >= heap.size:
-            break
-        if child + 1 < heap.size and heap[child + 1] < heap[child]:
-            child += 1
+    """Puts `key` into the min-heap at `at` or below it. In place. The smaller child is found without a branch."""
+    child = 2 * at + 1
+    while child + 1 < heap.size:
+        child += nb.int64(heap[child + 1] < heap[child])
         if key < heap[child]:
             break
+        heap[at] = heap[child]
+        at, child = child, 2 * child + 1
+    if child + 1 == heap.size and heap[child] < key:
         heap[at] = heap[child]
         at = child
     heap[at] = key
 
 
-@nb.njit(cache=True, nogil=True)
-def put_in_order(bids: np.ndarray) -> None:
-    """Sorts a user's bids, or makes a min-heap of many. In place."""
-    if bids.size > SORTED:
-        for root in range(bids.size // 2 - 1, -1, -1):
-            sift_down(bids, root, bids[root])
-        return
-    for a in range(1, bids.size):
-        key, at = bids[a], a
-        while at > 0 and bids[at - 1] > key:
-            bids[at] = bids[at - 1]
-            at -= 1
-        bids[at] = key
+@nb.njit(**KERNEL)
+def make_heap(bids: np.ndarray) -> None:
+    """Makes a min-heap of a user's bids. In place."""
+    for root in range(bids.size // 2 - 1, -1, -1):
+        sift_down(bids, root, bids[root])
 
 
-@nb.njit(cache=True, nogil=True)
-def replace_lowest(bids: np.ndarray, key: np.uint64) -> None:
-    """Puts `key` in the place of the first of a user's bids, which are in order. In place."""
-    if bids.size > SORTED:
-        sift_down(bids, 0, key)
-        return
-    at = 0
-    while at + 1 < bids.size and bids[at + 1] < key:
-        bids[at] = bids[at + 1]
-        at += 1
-    bids[at] = key
-
-
-@nb.njit(cache=True, nogil=True)
+@nb.njit(**KERNEL)
 def next_block(rows: Rows, state: State, bids: Bids, most: int) -> int:
     """Takes up to `most` items off the queue, as many as there is room for their bids; returns how many."""
     last_rest = state.short_rest[bids.item[0]]
@@ -239,20 +215,22 @@ def next_block(rows: Rows, state: State, bids: Bids, most: int) -> int:
     return count
 
 
-@nb.njit(cache=True, nogil=True)
+@nb.njit(**KERNEL)
 def read_short(state: State, i: int, own: Scratch) -> int:
     """The offers of item i's short list that are worth more than 0, into `own`; returns how many."""
-    listed, listed_score, count = state.short[i], state.short_score[i], 0
-    for a in range(state.short_count[i]):
-        user, score = listed[3 * a + 1], listed_score[3 * a + 2]
-        net = score - state.price[user]
-        own.net[count], own.score[count] = net, score
-        own.place[count], own.user[count] = listed[3 * a], user
-        count += nb.int64(net > 0.0)
-    return count
+    listed, listed_score, count = state.short[i], state.short_score[i], state.short_count[i]
+    for a in range(count):
+        own.score[a] = listed_score[3 * a + 2] - state.price[listed[3 * a + 1]]
+    kept = where_between(own.score, count, np.float32(0.0), np.float32(np.inf), own.picked)
+    for k in range(kept):
+        own.net[k] = own.score[own.picked[k]]
+    for k in range(kept):
+        a = own.picked[k]
+        own.place[k], own.user[k], own.score[k] = listed[3 * a], listed[3 * a + 1], listed_score[3 * a + 2]
+    return kept
 
 
-@nb.njit(cache=True, nogil=True)
+@nb.njit(**KERNEL)
 def net_scores(rows: Rows, state: State, i: int, net: np.ndarray) -> None:
     """Writes score - price of item i's edges into net, 0 for those it holds."""
     first, count = rows.indptr[i], rows.indptr[i + 1] - rows.indptr[i]
@@ -267,7 +245,7 @@ def net_scores(rows: Rows, state: State, i: int, net: np.ndarray) -> None:
                 net[a] = np.float32(0.0)
 
 
-@nb.njit(cache=True, nogil=True)
+@nb.njit(**KERNEL)
 def read_row(rows: Rows, state: State, i: int, missing: int, guess: np.float32, own: Scratch) -> int:
     """Item i's offers, those above its short list's limit (ties: or at it), into `own`; returns how many.
 
@@ -282,20 +260,16 @@ def read_row(rows: Rows, state: State, i: int, missing: int, guess: np.float32, 
         if positive > listed:
             limit, found = threshold(own.net, count, positive, missing + KEEP // 4, listed, guess)
             if not found:
-                limit, ties = kth_largest(own.net, count, positive, listed + 1, own.copy), True
+                limit, ties = next_best(own.net, count, np.float32(0.0), positive, listed), True
         state.short_rest[i] = limit
-    kept = 0
-    for a in range(count):
-        net = own.net[a]
-        own.net[kept], own.place[kept] = net, a
-        kept += nb.int64((net > limit) | (ties & (net == limit)))
-    for a in range(kept):
-        own.user[a] = rows.user[first + own.place[a]]
-        own.score[a] = score_of(rows.score[first + own.place[a]])
+    kept = where_between(own.net, count, next_below(limit) if ties else limit, np.float32(np.inf), own.place)
+    for k in range(kept):  # a place is never before its rank: nothing is overwritten that is still to be read
+        a = own.place[k]
+        own.net[k], own.user[k], own.score[k] = own.net[a], rows.user[first + a], score_of(rows.score[first + a])
     return kept
 
 
-@nb.njit(cache=True, nogil=True)
+@nb.njit(**KERNEL)
 def by_place(own: Scratch, count: int) -> None:
     """Sorts the offers by their place in the row (insertion sort: they nearly are)."""
     for a in range(1, count):
@@ -307,7 +281,7 @@ def by_place(own: Scratch, count: int) -> None:
         own.net[at], own.score[at], own.place[at], own.user[at] = net, score, place, user
 
 
-@nb.njit(cache=True, nogil=True)
+@nb.njit(**KERNEL)
 def take_ties(state: State, own: Scratch, count: int, least: np.float32, room: int) -> None:
     """Takes `room` of the offers that are worth exactly `least`: those with a free place first, then in row order."""
     for free in (True, False):
@@ -321,20 +295,53 @@ def take_ties(state: State, own: Scratch, count: int, least: np.float32, room: i
                 room -= 1
 
 
-@nb.njit(cache=True, nogil=True)
-def keep_short(state: State, i: int, own: Scratch, count: int) -> None:
-    """Makes item i's short list of the offers not taken: those above its limit, then some of those at it."""
-    listed, listed_score, rest, kept = state.short[i], state.short_score[i], state.short_rest[i], 0
-    for above in (True, False):
-        for a in range(count):
-            if own.taken[a] == 0 and (own.net[a] > rest if above else (own.net[a] == rest and kept < KEEP // 2)):
-                listed[3 * kept], listed[3 * kept + 1] = own.place[a], own.user[a]
-                listed_score[3 * kept + 2] = own.score[a]
-                kept += 1
+@nb.njit(**KERNEL)
+def keep_short(state: State, i: int, own: Scratch, count: int, least: np.float32, told_apart: bool) -> None:
+    """Makes item i's short list of the offers not taken: those above its limit, then some of those at it.
+
+    Offers above `least` are taken, and no others unless some were told apart from others as good.
+    """
+    listed, listed_score, rest = state.short[i], state.short_score[i], state.short_rest[i]
+    if told_apart:
+        kept = 0
+        for above in (True, False):
+            for a in range(count):
+                eligible = own.net[a] > rest if above else (own.net[a] == rest and kept < KEEP // 2)
+                if own.taken[a] == 0 and eligible:
+                    own.picked[kept] = a
+                    kept += 1
+    else:
+        kept = where_between(own.net, count, rest, least, own.picked)
+        if kept < KEEP // 2 and rest > 0.0:
+            kept += where_between(own.net, count, next_below(rest), rest, own.picked[kept:])
+            kept = min(kept, KEEP // 2)
+    for k in range(kept):
+        a = own.picked[k]
+        listed[3 * k], listed[3 * k + 1] = own.place[a], own.user[a]
+        listed_score[3 * k + 2] = own.score[a]
     state.short_count[i] = kept
 
 
-@nb.njit(cache=True, nogil=True)
+@nb.njit(**KERNEL)
+def take_best(state: State, own: Scratch, count: int, missing: int, rest: np.float32) -> tuple[np.float32, bool]:
+    """Sets own.taken[:count] to 1 for the `missing` offers of largest net value, for all if they are fewer, else to 0.
+
+    Returns the largest net value of those left out, at least `rest`, and whether others of that value were taken.
+    """
+    least, above, wanted = rest, count_above(own.net, count, rest), min(missing, count)
+    if above > missing:
+        least = next_best(own.net, count, rest, above, missing)
+        above = count_above(own.net, count, least)
+    if above < wanted:
+        by_place(own, count)
+    for a in range(count):
+        own.taken[a] = own.net[a] > least
+    if above < wanted:
+        take_ties(state, own, count, least, wanted - above)
+    return least, above < wanted
+
+
+@nb.njit(**KERNEL)
 def make_bids(  # noqa: PLR0917
     rows: Rows, state: State, bids: Bids, eps: np.float32, part: int, ends: Any, own: Scratch
 ) -> int:
@@ -354,61 +361,57 @@ def make_bids(  # noqa: PLR0917
         if short:
             read += state.short_count[i] + 1
             count = read_short(state, i, own)
-            short = rest <= 0.0 or count_above(own.net, count, rest) >= missing
-            if not short and count >= missing:
-                short = rest <= kth_largest(own.net, count, count, missing, own.copy)
+            short = rest <= 0.0 or count_above(own.net, count, next_below(rest)) >= missing
         if not short:
             read += rows.indptr[i + 1] - first + 1
             count = read_row(rows, state, i, missing, bids.guess[0], own)
-        least = kth_largest(own.net, count, count, missing + 1, own.copy) if count > missing else np.float32(0.0)
-        if short:
-            least = max(least, rest)
-        above = count_above(own.net, count, least)
-        for a in range(count):
-            own.taken[a] = own.net[a] > least
-        if above < min(missing, count):
-            by_place(own, count)
-            for a in range(count):
-                own.taken[a] = own.net[a] > least
-            take_ties(state, own, count, least, min(missing, count) - above)
-        byte = (first >> 3) + i
-        for a in range(count):
-            if own.taken[a] == 1:
-                place, user, score = own.place[a], own.user[a], own.score[a]
-                bids.made_user[made], bids.made_edge[made] = user, first + place
-                bids.made_bid[made], bids.made_dear[made] = score - least, min(score - least + eps, score)
-                state.held[byte + (place >> 3)] |= np.uint8(1 << (place & 7))
-                state.load[i] += 1
-                cut[state.shard_of[user >> 6] + 1] += 1
-                made += 1
-        if state.short_rest[i] < np.inf:
-            keep_short(state, i, own, count)
+            rest = state.short_rest[i]
+        least, told_apart = take_best(state, own, count, missing, rest if rest < np.inf else np.float32(0.0))
+        byte, chosen = (first >> 3) + i, where_between(own.taken, count, 0, 1, own.picked)
+        for k in range(chosen):
+            a = own.picked[k]
+            place, user, score = own.place[a], own.user[a], own.score[a]
+            bids.made_user[made], bids.made_edge[made] = user, first + place
+            bids.made_bid[made], bids.made_dear[made] = score - least, min(score - least + eps, score)
+            state.held[byte + (place >> 3)] |= np.uint8(1 << (place & 7))
+            cut[state.shard_of[user >> 6] + 1] += 1
+            made += 1
+        state.load[i] += chosen
+        if rest < np.inf:
+            keep_short(state, i, own, count, least, told_apart)
     sort_by_shard(state, bids, bids.start[ends[0]], made, cut)
     return read
 
 
-@nb.njit(cache=True, nogil=True)
+@nb.njit(**KERNEL)
 def sort_by_shard(state: State, bids: Bids, begin: int, end: int, cut: np.ndarray) -> None:
     """Puts the bids made from `begin` to `end` in order of shards, else as they are; cut[s + 1] counts those of shard s."""
-    cut[0] = begin
-    for s in range(SHARDS):
-        cut[s + 1] += cut[s]
-    at = cut[:SHARDS].copy()
+    cut[0], at = begin, begin
+    for s in range(SHARDS):  # where the next bid of shard s goes stands in cut[s + 1], which ends up as its end
+        cut[s + 1], at = at, at + cut[s + 1]
     for k in range(begin, end):
         user = bids.made_user[k]
-        to = at[state.shard_of[user >> 6]]
-        at[state.shard_of[user >> 6]] += 1
+        shard = state.shard_of[user >> 6]
+        to = cut[shard + 1]
+        cut[shard + 1] = to + 1
         bids.user[to], bids.edge[to] = user, bids.made_edge[k]
         bids.bid[to], bids.dear[to] = bids.made_bid_bits[k], bids.made_dear_bits[k]
 
 
-@nb.njit(cache=True, nogil=True)
+@nb.njit(**KERNEL)
 def keep_best(rows: Rows, state: State, bids: Bids, turn: int, parts: int) -> None:
     """The users of every `parts`-th shard from `turn` on keep their best bids; writes who lost which edge by each bid."""
     up, price_bits = np.uint64(32), state.price_bits
     for s in range(turn, SHARDS, parts):
         for part in range(bids.cut.shape[0]):
-            for k in range(bids.cut[part, s], bids.cut[part, s + 1]):
+            last = bids.cut[part, s + 1] - 1
+            for k in range(bids.cut[part, s], last + 1):
+                far, near = bids.user[min(k + 2 * AHEAD, last)], bids.user[min(k + AHEAD, last)]
+                read_ahead(state.slot_count, far)
+                read_ahead(state.slot_start, far)
+                read_ahead(price_bits, far)
+                read_ahead(state.slot, state.slot_start[near])
+                read_ahead(state.slot, state.slot_start[near] + state.slot_count[near])
                 user, edge, dear = bids.user[k], bids.edge[k], bids.dear[k]
                 count, start, end = state.slot_count[user], state.slot_start[user], state.slot_start[user + 1]
                 bids.loser[k] = -1
@@ -417,13 +420,13 @@ def keep_best(rows: Rows, state: State, bids: Bids, turn: int, parts: int) -> No
                     state.slot[start + count] = (np.uint64(bid) << up) | np.uint64(edge)
                     state.slot_count[user] = count + 1
                     if count + 1 == end - start:
-                        put_in_order(state.slot[start:end])
+                        make_heap(state.slot[start:end])
                         price_bits[user] = np.uint32(state.slot[start] >> up)
                     continue
                 lost = edge
                 if dear > price_bits[user]:
                     lost = np.uint32(state.slot[start] & np.uint64(0xFFFFFFFF))
-                    replace_lowest(state.slot[start:end], (np.uint64(dear) << up) | np.uint64(edge))
+                    sift_down(state.slot[start:end], 0, (np.uint64(dear) << up) | np.uint64(edge))
                     price_bits[user] = np.uint32(state.slot[start] >> up)
                 bids.loser[k], bids.lost[k] = item_of(rows.indptr, nb.int64(lost)), lost
 
@@ -437,7 +440,15 @@ def settle(rows: Rows, state: State, bids: Bids, turn: int, parts: int, own: Scr
     losers = 0
     for s in range(SHARDS):  # in the bids' order, however they were cut into parts
         for part in range(bids.cut.shape[0]):
-            for k in range(bids.cut[part, s], bids.cut[part, s + 1]):
+            last = bids.cut[part, s + 1] - 1
+            for k in range(bids.cut[part, s], last + 1):
+                ahead = bids.loser[min(k + 2 * AHEAD, last)]
+                if ahead >= 0:
+                    edge = nb.int64(bids.lost[min(k + 2 * AHEAD, last)])
+                    read_ahead(state.load, ahead)
+                    read_ahead(state.short_count, ahead)
+                    read_ahead(state.held, (rows.indptr[ahead] >> 3) + ahead + ((edge - rows.indptr[ahead]) >> 3))
+                    read_ahead(rows.score, edge)
                 i = bids.loser[k]
                 if i < 0 or (parts > 1 and (i >> 6) % parts != turn):
                     continue
@@ -460,7 +471,7 @@ def settle(rows: Rows, state: State, bids: Bids, turn: int, parts: int, own: Scr
     return losers
 
 
-@nb.njit(cache=True, nogil=True)
+@nb.njit(**KERNEL)
 def enqueue(state: State, items: np.ndarray) -> None:
     """Lets these items (queued[i] = 1 already) wait at the end of the queue."""
     at = (state.ends[0] + state.ends[1]) % max(1, state.queue.size)

@@ -23,7 +23,7 @@ class State(NamedTuple):
     price float32[users], infinite without places, and price_bits, the same memory as uint32.
     held: one bit an edge, set where the item has or bids for it; item i's row begins at byte (indptr[i] >> 3) + i.
     load int32[items]: edges held. slot uint64[places]: user u's bids from slot_start[u] (int64[users + 1]), slot_count[u]
-    (int32) of them; once all places are taken they stand as a min-heap (up to SORTED places: sorted).
+    (int32) of them; once all places are taken they stand as a min-heap.
     Items that wait: the ring queue int32[items] from ends[0], ends[1] of them (int64[2]); queued uint8[items].
     Short lists: short uint32[items, 3 KEEP] and short_score, the same memory as float32, hold place in the row, user and
     score of short_count[i] (int32) edges that item i does not hold; every other edge not held is worth at most
@@ -76,12 +76,15 @@ class Bids(NamedTuple):
 
 
 class Scratch(NamedTuple):
-    """One thread's own: offers of one row (net, copy, score float32, place int32, user uint32, taken uint8), items int32."""
+    """One thread's own: offers of one row (net, copy, score float32, place, picked int32, user uint32, taken uint8), items
+    int32.
+    """
 
     net: np.ndarray
     copy: np.ndarray
     score: np.ndarray
     place: np.ndarray
+    picked: np.ndarray
     user: np.ndarray
     taken: np.ndarray
     items: np.ndarray

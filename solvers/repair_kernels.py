@@ -4,38 +4,9 @@ from typing import Any
 
 import numba as nb
 import numpy as np
-from llvmlite import ir
-from numba.core import types
-from numba.extending import intrinsic, overload
 
 from .block_state import Bids, Rows, Scratch, State
-
-
-def _float_of_bits(_typing: Any, bits: Any) -> Any:
-    def build(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
-        return builder.bitcast(arguments[0], ir.FloatType())
-
-    return types.float32(types.uint32), build
-
-
-float_of_bits: Any = intrinsic(_float_of_bits)
-"""The float32 that has the bits of a uint32."""
-
-
-def score_of(stored: Any) -> Any:
-    """A score as float32 from what is stored: a float32, or the bits of a float16 >= 0 as uint16. For kernels."""
-    return stored if isinstance(stored, np.float32) else np.uint16(stored).view(np.float16).astype(np.float32)
-
-
-@overload(score_of)
-def _score_of(stored: Any) -> Any:
-    def single(stored: Any) -> Any:
-        return stored
-
-    def half(stored: Any) -> Any:
-        return float_of_bits(np.uint32(stored) << np.uint32(13)) * np.float32(2.0**112)
-
-    return half if stored == types.uint16 else single
+from .intrinsics import score_of
 
 
 @nb.njit(cache=True, nogil=True)

@@ -12,20 +12,21 @@ from dualrec.solvers.block_auction import BlockAuction
 from dualrec.solvers.block_edge_kernels import count_users
 from dualrec.solvers.block_kernels import (
     BLOCK,
-    FEW,
     SHARDS,
-    SORTED,
     enqueue,
+    highest,
     item_of,
-    kth_largest,
+    make_heap,
+    next_below,
+    next_best,
     next_block,
-    put_in_order,
-    replace_lowest,
-    score_of,
+    sift_down,
     sort_by_shard,
     threshold,
+    where_between,
 )
 from dualrec.solvers.block_state import Rows
+from dualrec.solvers.intrinsics import score_of
 from dualrec.solvers.workers import Workers
 
 seeds = st.integers(0, 2**32 - 1)
@@ -66,26 +67,46 @@ def test_scores_are_read_from_two_bytes_and_from_four() -> None:
     assert [score_of(stored) for stored in bits[[0, 1, 0x3C00]]] == [0.0, 2.0**-24, 1.0]
 
 
-def kth_by_sorting(values: np.ndarray, k: int) -> float:
-    copy, scratch = values.copy(), np.empty(values.size + 1, np.float32)
-    found = kth_largest(values, values.size, int((values > 0).sum()), k, scratch)
+def next_best_by_sorting(values: np.ndarray, low: float, k: int) -> None:
+    copy = values.copy()
+    found = next_best(values, values.size, np.float32(low), int((values > low).sum()), k)
     assert np.array_equal(values, copy), "the values stay in order"
-    assert found == np.sort(values)[::-1][k - 1]
-    return found
+    assert found == np.sort(values)[::-1][k]
 
 
 @settings(max_examples=200)
-@given(given_values=st.lists(numbers, min_size=1, max_size=3 * FEW), data=st.data())
-def test_kth_largest_of_a_few(given_values: list[float], data: st.DataObject) -> None:
+@given(given_values=st.lists(numbers, min_size=1, max_size=50), data=st.data())
+def test_next_best_of_a_few(given_values: list[float], data: st.DataObject) -> None:
     values = np.array([*given_values, 0.25], np.float32)
-    kth_by_sorting(values, data.draw(st.integers(1, int((values > 0).sum()))))
+    next_best_by_sorting(values, 0.0, data.draw(st.integers(0, int((values > 0).sum()) - 1)))
 
 
 @settings(max_examples=200)
-@given(kind=many, count=st.integers(1, 2_000), seed=seeds, share=st.floats(0, 1))
-def test_kth_largest_of_many(kind: str, count: int, seed: int, share: float) -> None:
+@given(kind=many, count=st.integers(1, 2_000), seed=seeds, share=st.floats(0, 1), above=st.floats(0, 1))
+def test_next_best_of_many(kind: str, count: int, seed: int, share: float, above: float) -> None:
+    """Searched for above 0 and above any smaller value that leaves enough."""
     values = drawn_values(kind, count, seed)
-    kth_by_sorting(values, 1 + int(share * (int((values > 0).sum()) - 1)))
+    positive = np.sort(values[values > 0])
+    low = float(np.float32(above) * positive[0])
+    low = low if above < 1 and low < positive[0] else 0.0
+    next_best_by_sorting(values, low, int(share * (positive.size - 1)))
+
+
+@settings(max_examples=200)
+@given(values=st.lists(numbers, max_size=60), low=numbers, high=numbers, first=st.integers(0, 3))
+def test_where_between(values: list[float], low: float, high: float, first: int) -> None:
+    array, out = np.array(values, np.float32), np.full(len(values) + 8 + first, -7, np.int32)
+    found = where_between(array, array.size, np.float32(low), np.float32(high), out[first:])
+    expected = np.flatnonzero((array > np.float32(low)) & (array <= np.float32(high)))
+    assert out[first : first + found].tolist() == expected.tolist() and (out[:first] == -7).all()
+
+
+@given(values=st.lists(numbers, min_size=1, max_size=40), most=numbers)
+def test_highest_and_next_below(values: list[float], most: float) -> None:
+    array, limit = np.array(values, np.float32), np.float32(abs(most))
+    assert highest(array, array.size, limit) == max([np.float32(0), *array[array <= limit]])
+    below = next_below(limit)
+    assert below < limit and (limit == 0 or np.nextafter(below, np.float32(np.inf)) == limit)
 
 
 @settings(max_examples=300)
@@ -96,11 +117,11 @@ def test_threshold_leaves_as_many_above_as_asked_for(
     values = drawn_values(kind, count, seed)
     positive = int((values > 0).sum())
     most = int(share * (positive - 1))
-    fewest = max(0, most - FEW)
+    fewest = max(0, most - 16)
     limit, found = threshold(values, count, positive, fewest, most, np.float32(10.0**guess))
     above = int((values > limit).sum())
     assert not found or fewest <= above <= most
-    if kind == "spread" and abs(guess) <= 2 and most >= FEW:
+    if kind == "spread" and abs(guess) <= 2 and most >= 16:
         assert found, "without ties and from a fair guess the search ends"
 
 
@@ -121,27 +142,26 @@ def test_item_of_an_edge(lengths: list[int]) -> None:
     assert [item_of(indptr, edge) for edge in range(owner.size)] == owner.tolist()
 
 
-def check_order(bids: np.ndarray) -> None:
-    """Ascending, or from SORTED on a heap: nothing above a smaller one."""
+def check_heap(bids: np.ndarray) -> None:
+    """Nothing above a smaller one."""
     at = np.arange(1, bids.size)
-    above = (at - 1) // 2 if bids.size > SORTED else at - 1
-    assert (bids[above] <= bids[at]).all()
+    assert (bids[(at - 1) // 2] <= bids[at]).all()
 
 
 @settings(max_examples=100)
-@given(size=st.integers(1, 3 * SORTED), seed=seeds, most=st.sampled_from([3, 2**63]))
-def test_bids_in_order_stay_in_order(size: int, seed: int, most: int) -> None:
+@given(size=st.integers(1, 200), seed=seeds, most=st.sampled_from([3, 2**63]))
+def test_bids_stay_a_heap(size: int, seed: int, most: int) -> None:
     rng = np.random.default_rng(seed)
     bids = rng.integers(0, most, size, np.uint64)
     kept = Counter(bids.tolist())
-    put_in_order(bids)
-    check_order(bids)
+    make_heap(bids)
+    check_heap(bids)
     assert Counter(bids.tolist()) == kept
     for key in rng.integers(0, most, 40, np.uint64):
         kept[min(kept.elements())] -= 1
         kept[int(key)] += 1
-        replace_lowest(bids, key)
-        check_order(bids)
+        sift_down(bids, 0, key)
+        check_heap(bids)
         assert Counter(bids.tolist()) == +kept
 
 

@@ -63,7 +63,6 @@ def test_the_copies_of_quickselect_are_the_same() -> None:
     copies = {
         "all_pairs_kernels": "kth_largest",
         "auction_kernels": "quickselect",
-        "block_kernels": "quickselect",
         "certificate_kernels": "sum_of_largest",
         "first_come_kernels": "kth_largest",
         "repair_kernels": "quickselect",
@@ -75,12 +74,3 @@ def test_the_copies_of_quickselect_are_the_same() -> None:
         (loop,) = [node for node in kernel.body if isinstance(node, ast.While)]
         loops.add(ast.dump(loop))
     assert len(loops) == 1
-
-
-def test_the_copies_of_reading_half_scores_are_the_same() -> None:
-    found: dict[str, set[str]] = {}
-    for file in sorted((ROOT / "solvers").glob("*_kernels.py")):
-        for node in ast.parse(file.read_text(encoding="utf-8")).body:
-            if isinstance(node, ast.FunctionDef) and node.name in ("_float_of_bits", "score_of", "_score_of"):
-                found.setdefault(node.name, set()).add(ast.dump(node))
-    assert [len(copies) for copies in found.values()] == [1, 1, 1]
