@@ -29,7 +29,7 @@ PARTS, SMALL_BLOCK = 6, 2048
 """A block has at most a sixth of the items, as it takes more bids where all see the same prices; or 2,048 if more."""
 
 MOST_BIDS = 1 << 20
-"""Room for the bids of one block, more only where one item wants more users. 40 bytes each."""
+"""Room for the bids of one block, more only where one item wants more users. 44 bytes each."""
 
 WORTH_THREADS = 65_536
 """Edges in the rows of a block that are worth a call for each phase."""
@@ -92,7 +92,6 @@ class BlockAuction:
     def run(self, eps: float, until: float, stop: Callable[[], bool]) -> None:
         """Lets items bid until none waits, `until` edges were read in all, or `stop()`, asked every tenth of a second.
 
-
         After how many edges it ends does not depend on the number of threads.
         """
         raised = np.float32(eps)
@@ -131,10 +130,10 @@ class BlockAuction:
         turns = [(turn, workers.count) for turn in range(workers.count)]
         workers.run(keep_best, [(rows, state, bids, *turn) for turn in turns], small=few)
         lost = workers.run(
-            settle, [(rows, state, bids, *turn, own) for turn, own in zip(turns, self._own, strict=True)]
+            settle, [(rows, state, bids, *turn, own.items) for turn, own in zip(turns, self._own, strict=True)]
         )
         losers = [own.items[:number] for own, number in zip(self._own, lost, strict=True)]
-        enqueue(state, losers[0] if workers.count == 1 else np.sort(np.concatenate(losers)))
+        enqueue(state, np.sort(np.concatenate(losers)))
         return int(count)
 
     def fill_open_places(self) -> None:
@@ -232,6 +231,8 @@ def _bids(rows: Rows, parts: int) -> Bids:
         dear=np.empty(most, np.uint32),
         loser=np.empty(most, np.int32),
         lost=np.empty(most, np.uint32),
+        lost_user=np.empty(most, np.uint32),
+        stop=np.zeros((parts, SHARDS), np.int64),
     )
 
 

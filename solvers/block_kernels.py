@@ -59,11 +59,9 @@ def highest(values: np.ndarray, count: int, most: np.float32) -> np.float32:
 @nb.njit(**KERNEL)
 def next_below(value: np.float32) -> np.float32:
     """The next smaller float32 of one above 0; below 0 for 0."""
-    return (
-        np.uint32(np.float32(value).view(np.uint32) - np.uint32(1)).view(np.float32)
-        if value > 0.0
-        else np.float32(-1.0)
-    )
+    if value <= 0.0:
+        return np.float32(-1.0)
+    return np.uint32(np.float32(value).view(np.uint32) - np.uint32(1)).view(np.float32)
 
 
 @nb.njit(**KERNEL)
@@ -400,12 +398,12 @@ def sort_by_shard(state: State, bids: Bids, begin: int, end: int, cut: np.ndarra
 
 @nb.njit(**KERNEL)
 def keep_best(rows: Rows, state: State, bids: Bids, turn: int, parts: int) -> None:
-    """The users of every `parts`-th shard from `turn` on keep their best bids; writes who lost which edge by each bid."""
+    """The users of every `parts`-th shard from `turn` on keep their best bids; writes who lost which edge of which user."""
     up, price_bits = np.uint64(32), state.price_bits
     for s in range(turn, SHARDS, parts):
         for part in range(bids.cut.shape[0]):
-            last = bids.cut[part, s + 1] - 1
-            for k in range(bids.cut[part, s], last + 1):
+            losses, last = bids.cut[part, s], bids.cut[part, s + 1] - 1
+            for k in range(losses, last + 1):
                 far, near = bids.user[min(k + 2 * AHEAD, last)], bids.user[min(k + AHEAD, last)]
                 read_ahead(state.slot_count, far)
                 read_ahead(state.slot_start, far)
@@ -414,7 +412,6 @@ def keep_best(rows: Rows, state: State, bids: Bids, turn: int, parts: int) -> No
                 read_ahead(state.slot, state.slot_start[near] + state.slot_count[near])
                 user, edge, dear = bids.user[k], bids.edge[k], bids.dear[k]
                 count, start, end = state.slot_count[user], state.slot_start[user], state.slot_start[user + 1]
-                bids.loser[k] = -1
                 if count < end - start:
                     bid = max(bids.bid[k], price_bits[user])
                     state.slot[start + count] = (np.uint64(bid) << up) | np.uint64(edge)
@@ -428,29 +425,30 @@ def keep_best(rows: Rows, state: State, bids: Bids, turn: int, parts: int) -> No
                     lost = np.uint32(state.slot[start] & np.uint64(0xFFFFFFFF))
                     sift_down(state.slot[start:end], 0, (np.uint64(dear) << up) | np.uint64(edge))
                     price_bits[user] = np.uint32(state.slot[start] >> up)
-                bids.loser[k], bids.lost[k] = item_of(rows.indptr, nb.int64(lost)), lost
+                bids.loser[losses], bids.lost[losses] = item_of(rows.indptr, nb.int64(lost)), lost
+                bids.lost_user[losses] = user
+                losses += 1
+            bids.stop[part, s] = losses
 
 
-@nb.njit(cache=True, nogil=True)
-def settle(rows: Rows, state: State, bids: Bids, turn: int, parts: int, own: Scratch) -> int:
-    """Takes lost edges from every `parts`-th 64 items; writes those that do not wait yet into own.items, ascending.
+@nb.njit(**KERNEL)
+def settle(rows: Rows, state: State, bids: Bids, turn: int, parts: int, items: np.ndarray) -> int:
+    """Takes lost edges from every `parts`-th 64 items, in the bids' order, however they were cut into parts.
 
-    Returns how many.
+    Writes the items that do not wait yet into items (int32, in no order); returns how many.
     """
     losers = 0
-    for s in range(SHARDS):  # in the bids' order, however they were cut into parts
+    for s in range(SHARDS):
         for part in range(bids.cut.shape[0]):
-            last = bids.cut[part, s + 1] - 1
+            last = bids.stop[part, s] - 1
             for k in range(bids.cut[part, s], last + 1):
-                ahead = bids.loser[min(k + 2 * AHEAD, last)]
-                if ahead >= 0:
-                    edge = nb.int64(bids.lost[min(k + 2 * AHEAD, last)])
-                    read_ahead(state.load, ahead)
-                    read_ahead(state.short_count, ahead)
-                    read_ahead(state.held, (rows.indptr[ahead] >> 3) + ahead + ((edge - rows.indptr[ahead]) >> 3))
-                    read_ahead(rows.score, edge)
+                ahead, edge = bids.loser[min(k + AHEAD, last)], nb.int64(bids.lost[min(k + AHEAD, last)])
+                read_ahead(state.held, (rows.indptr[ahead] >> 3) + ahead + ((edge - rows.indptr[ahead]) >> 3))
+                read_ahead(rows.score, edge)
+                if state.short_rest[ahead] < np.inf:
+                    read_ahead(state.short[ahead], 3 * state.short_count[ahead])
                 i = bids.loser[k]
-                if i < 0 or (parts > 1 and (i >> 6) % parts != turn):
+                if parts > 1 and (i >> 6) % parts != turn:
                     continue
                 place = nb.int64(bids.lost[k]) - rows.indptr[i]
                 state.load[i] -= 1
@@ -458,16 +456,15 @@ def settle(rows: Rows, state: State, bids: Bids, turn: int, parts: int, own: Scr
                 if state.short_rest[i] < np.inf:
                     at = state.short_count[i]
                     if at < KEEP:
-                        state.short[i, 3 * at], state.short[i, 3 * at + 1] = place, bids.user[k]
+                        state.short[i, 3 * at], state.short[i, 3 * at + 1] = place, bids.lost_user[k]
                         state.short_score[i, 3 * at + 2] = score_of(rows.score[bids.lost[k]])
                         state.short_count[i] = at + 1
                     else:
                         state.short_rest[i] = np.inf
                 if state.queued[i] == 0:
                     state.queued[i] = 1
-                    own.items[losers] = i
+                    items[losers] = i
                     losers += 1
-    own.items[:losers].sort()
     return losers
 
 
@@ -497,5 +494,7 @@ def run_small_blocks(  # noqa: PLR0917
         block[0] = min(2 * block[0], block[2])
         read += make_bids(rows, state, bids, eps, 0, (0, count), own)
         keep_best(rows, state, bids, 0, 1)
-        enqueue(state, own.items[: settle(rows, state, bids, 0, 1, own)])
+        losers = own.items[: settle(rows, state, bids, 0, 1, own.items)]
+        losers.sort()
+        enqueue(state, losers)
     return read

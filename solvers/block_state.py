@@ -54,7 +54,8 @@ class Bids(NamedTuple):
     item int32[BLOCK]; start int64[BLOCK + 1]: room for the bids of each. guess float32[1]: where to look for thresholds.
     As made, by item: made_user, made_edge uint32, made_bid and made_dear float32 (and their bits as uint32): a bid on a
     free place and one that displaces another. Then by shard: user, edge, bid, dear uint32; part t made cut[t, s] to
-    cut[t, s + 1] of shard s (int64). Of each bid: loser int32, the item that lost an edge by it or -1, and that edge, lost.
+    cut[t, s + 1] of shard s (int64), and stop[t, s] (int64) is the end of the losses by these: loser int32, the item, lost
+    and lost_user uint32, the edge and its user.
     """
 
     item: np.ndarray
@@ -73,6 +74,8 @@ class Bids(NamedTuple):
     dear: np.ndarray
     loser: np.ndarray
     lost: np.ndarray
+    lost_user: np.ndarray
+    stop: np.ndarray
 
 
 class Scratch(NamedTuple):
