@@ -10,7 +10,7 @@ RESULTS ?= out/bench
 BENCH = $(BIN)/python -m dualrec.solvers.bench --json $(RESULTS)/$@.json
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: help setup nightly test test-slow check format bench bench-2m bench-25m bench-200m bench-1g bench-table notebook clean
+.PHONY: help setup nightly test test-slow check format bench bench-2m bench-25m bench-200m bench-1g bench-restart bench-table notebook clean
 help:
 	@echo "make nightly    one night on the built-in world: a table and a report"
 	@echo "make test       the fast tests"
@@ -18,6 +18,7 @@ help:
 	@echo "make check      lint, format and types"
 	@echo "make bench      solvers side by side on instances of 2 M edges, a few minutes"
 	@echo "make bench-2m   the same on all families; bench-25m, bench-200m, bench-1g: larger ones, up to hours"
+	@echo "make bench-restart  restarts beside cold solves, 25 M edges, a few minutes"
 	@echo "make bench-table RESULTS=notebooks/results  writes the table of the results kept there"
 	@echo "make notebook   runs notebooks/solver_comparison.ipynb and keeps its figures, about a minute"
 
@@ -66,6 +67,9 @@ bench-200m: setup
 
 bench-1g: setup
 	$(BENCH) --size 1G --family skewed --gap 1e-3 --solver auction,first-come --time-limit 3600
+
+bench-restart: setup
+	$(BIN)/python -m dualrec.solvers.bench_restart
 
 notebook: setup
 	$(BIN)/jupyter execute --inplace --NotebookClient.record_timing=False notebooks/solver_comparison.ipynb

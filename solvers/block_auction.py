@@ -19,7 +19,8 @@ from .block_kernels import (
     sort_by_shard,
 )
 from .block_state import Bids, Rows, Scratch, State
-from .repair_kernels import best_swap, seat, swap
+from .seat_kernels import seat
+from .swap_kernels import best_swap, swap
 from .workers import Workers
 
 FIRST_BLOCK = 64
@@ -37,8 +38,11 @@ WORTH_THREADS = 65_536
 STRIDE = 64
 """One edge in so many is a sample large enough to deal out users to threads."""
 
-SWAP_ROUNDS = 5
+SWAP_ROUNDS = 2
 """Most rounds of swaps after a warm start."""
+
+OPEN_FALL = 4.0
+"""Fall of the price of a user whom a warm start leaves with a free place, in units of its eps."""
 
 FEW_ITEMS, FEW_BIDS = 512, 8192
 """Phases over fewer are done before another thread has woken up."""
@@ -107,8 +111,9 @@ class BlockAuction:
     def seat(self, chosen: np.ndarray, slack: float) -> None:
         """Gives items their edges of an earlier answer (int64[matches], ascending) where that is right at the prices.
 
-        Nobody waits and nobody holds anything before. An edge worth `slack` less than the best that the item does not
-        want is given up. Afterwards the items wait that have fewer users than they want.
+        Nobody waits and nobody holds anything before. An edge is given up that is worth `slack` less than another which
+        could be had in its place. Prices of users with free places fall by OPEN_FALL times `slack`, so that the items
+        that are left with fewer users than they want, and now wait, find these rather than outbid each other.
         """
         workers, rows, state = self.workers, self.rows, self.state
         workers.run(mark_held, [(rows, chosen, *ends, state.held) for ends in workers.ranges(rows.demand.size)])
@@ -117,6 +122,8 @@ class BlockAuction:
         while seated < np.count_nonzero(rows.demand):
             seated += self._run_block(np.float32(slack), _seat_part)
         self.call(np.flatnonzero((state.load < rows.demand) & (state.queued == 0)))
+        is_open = (state.slot_count < np.diff(state.slot_start)) & (state.price > 0)
+        state.price[is_open] = np.maximum(0.0, state.price[is_open] - np.float32(OPEN_FALL * slack))
 
     def _run_block(self, eps: np.float32, make: Callable[..., int] = make_bids) -> int:
         """One block, each phase on all threads; returns its items."""
@@ -139,17 +146,22 @@ class BlockAuction:
     def fill_open_places(self) -> None:
         """Lets items swap a match that costs nothing for a user who has a price and, after `seat`, a free place.
 
-        Nobody waits before or afterwards. One read of the edges a round.
+        Nobody waits before or afterwards. One read of the edges, then of the rows of items that found a swap: who found
+        none will not, as no user opens that has a price.
         """
-        rows, state, items = self.rows, self.state, self.rows.demand.size
+        rows, state, count = self.rows, self.state, self.rows.demand.size
+        items, gain = np.arange(count), np.empty(count, np.float32)
+        added, dropped = np.empty(count, np.int64), np.empty(count, np.int64)
         for _ in range(SWAP_ROUNDS):
             is_open = (state.slot_count < np.diff(state.slot_start)) & (state.price > 0)
-            gain, added, dropped = np.empty(items, np.float32), np.empty(items, np.int64), np.empty(items, np.int64)
-            open_user, found = is_open.view(np.uint8), (gain, added, dropped)
-            self.workers.run(best_swap, [(rows, state, open_user, *ends, found) for ends in self.workers.ranges(items)])
-            self.read += rows.user.size
-            order = np.argsort(-gain, kind="stable")
-            if swap(rows, state, order[gain[order] > 0], added, dropped) == 0:
+            given = rows, state, is_open.view(np.uint8), items
+            self.workers.run(
+                best_swap, [(*given, ends, (gain, added, dropped)) for ends in self.workers.ranges(items.size)]
+            )
+            self.read += int(np.diff(rows.indptr)[items].sum())
+            items = items[gain[items] > 0]
+            order = items[np.argsort(-gain[items], kind="stable")]
+            if swap(rows, state, order, added, dropped) == 0:
                 return
 
     def chosen(self) -> np.ndarray:

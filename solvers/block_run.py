@@ -20,6 +20,9 @@ FIRST_REPORT, NEXT_REPORT = 3.0, 1.5
 LONG_RUN = 10_000_000
 """Edges from which on a run counts as long. Not seconds: an interim answer may end the solve, and must be repeatable."""
 
+WARM_EPS = 0.25
+"""Eps of a warm start as a share of a cold one's: few bid, so that it costs little, and prices stay closer to right."""
+
 SAMPLE = 100_000
 """Edges whose scores say how large scores are."""
 
@@ -65,7 +68,7 @@ class BlockRun:
         """
         if self.joined is not None:
             return
-        eps = self.finest_eps(share)
+        eps = self.finest_eps(WARM_EPS * share)
         self.auction = BlockAuction(self.rows, self.problem.capacity, prices, self.workers)
         self.auction.seat(chosen, eps)
         self.auction.run(eps, passes * self.problem.edges, lambda: self.clock.stop)

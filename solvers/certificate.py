@@ -15,10 +15,10 @@ from typing import Any
 
 import numpy as np
 
-from .certificate_kernels import Limits, Rows, item_profits, lowest_place, sum_of_scores, tally
+from .certificate_kernels import SUMMED, Limits, Rows, item_profits, lowest_place, sum_of_scores, tally
 from .errors import AllocationError, ProblemError
 from .problem import Problem
-from .threads import over_items
+from .threads import EDGES_WORTH_A_THREAD, at_once, cores, over_items
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ def certify(
     Where the problem has floors, the bound is for allocations that give each item min(floor, its users in `chosen`):
     all of them where every floor is met.
     """
-    value, item_load = _checked(problem, np.asarray(chosen))
+    value, item_load = _checked(problem, np.asarray(chosen), threads)
     least = None if problem.floor is None else np.minimum(problem.floor, item_load)
     bound = upper_bound(problem, user_prices, group_prices=group_prices, least=least, threads=threads)
     return Certificate(value, bound, relative_gap(value, bound))
@@ -58,7 +58,9 @@ def total_score(problem: Problem, chosen: np.ndarray) -> float:
     """Sum of the scores of the chosen edges, in float64; raises AllocationError for one that is no edge."""
     if chosen.size and not 0 <= chosen.min() <= chosen.max() < problem.edges:
         _refuse_edges(problem, np.sort(chosen))
-    return float(sum_of_scores(chosen, problem.stored_score()))
+    sums = np.zeros(chosen.size // SUMMED + 1)
+    sum_of_scores(chosen, problem.stored_score(), sums)
+    return float(sums.sum())
 
 
 def upper_bound(
@@ -126,26 +128,41 @@ def check(problem: Problem, chosen: np.ndarray) -> None:
     _checked(problem, np.asarray(chosen))
 
 
-def _checked(problem: Problem, chosen: np.ndarray) -> tuple[float, np.ndarray]:
+def _checked(problem: Problem, chosen: np.ndarray, threads: int | None = None) -> tuple[float, np.ndarray]:
     """The sum of the scores and each item's users, int64[items], once `check` finds nothing wrong."""
     if chosen.ndim != 1 or chosen.dtype.kind not in "iu":
         raise AllocationError(
             f"chosen edges are {chosen.dtype} of {chosen.ndim} dimensions, expected integers of 1 dimension"
         )
-    user_load = np.zeros(problem.users, np.int32)
-    stored = problem.stored_score()
-    wrong, value = tally(chosen, problem.edges, problem.user, stored, user_load)
-    if wrong >= 0:
+    found = _tally(problem, chosen, threads)
+    if found is None:
         chosen = np.sort(chosen)
         _refuse_edges(problem, chosen)
-        user_load[:] = 0
-        _, value = tally(chosen, problem.edges, problem.user, stored, user_load)
+        found = _tally(problem, chosen, threads)
+        assert found is not None
+    value, user_load = found
     item_load = problem.item_load(chosen)
     _within(item_load, problem.demand, "item", "demand", problem.item_name)
     _within(user_load, problem.capacity, "user", "capacity", problem.user_name)
     if problem.group is not None and problem.group_limit is not None:
         _within_groups(problem, problem.group[chosen], problem.group_limit)
     return value, item_load
+
+
+def _tally(problem: Problem, chosen: np.ndarray, threads: int | None) -> tuple[float, np.ndarray] | None:
+    """The sum of the scores and each user's matches, int32[users]; None where `chosen` are not ascending edges."""
+    blocks = chosen.size // SUMMED + 1
+    sums, score = np.zeros(blocks), problem.stored_score()
+    parts = max(1, min(threads or cores(), chosen.size // EDGES_WORTH_A_THREAD))
+    ends = [min(chosen.size, SUMMED * (blocks * part // parts)) for part in range(parts)] + [chosen.size]
+    loads = np.zeros((parts, problem.users), np.int32)
+
+    def count(part: int) -> int:
+        return tally(chosen, problem.edges, problem.user, score, ends[part], ends[part + 1], sums, loads[part])
+
+    if max(at_once(count, parts)) >= 0:
+        return None
+    return float(sums.sum()), loads[0] if parts == 1 else loads.sum(axis=0, dtype=np.int32)
 
 
 def _refuse_edges(problem: Problem, ordered: np.ndarray) -> None:

@@ -208,34 +208,46 @@ def lowest_place(order: np.ndarray, user: np.ndarray, score: np.ndarray, capacit
             out[u] = np.float64(score_of(score[order[at]]))
 
 
-@nb.njit(cache=True, nogil=True)
-def sum_of_scores(chosen: np.ndarray, score: np.ndarray) -> float:
-    """Sum in float64 of the scores (float32 or uint16[edges]) of the chosen edges, 4096 at a time, as `tally` does."""
-    total, block = 0.0, 0.0
-    for at in range(chosen.size):
-        block += np.float64(score_of(score[chosen[at]]))
-        if at % 4096 == 4095:
-            total += block
-            block = 0.0
-    return total + block
+SUMMED = 4096
+"""Scores that are summed one after another; then these sums are, so that the value hangs on no number of threads."""
 
 
 @nb.njit(cache=True, nogil=True)
-def tally(chosen: np.ndarray, edges: int, user: np.ndarray, score: np.ndarray, load: np.ndarray) -> tuple[int, float]:
-    """Counts each user's matches into load (int32[users], zeros) and sums their scores, in float64, 4096 at a time.
+def sum_of_scores(chosen: np.ndarray, score: np.ndarray, sums: np.ndarray) -> None:
+    """Writes the sums of the scores (float32 or uint16[edges]) of SUMMED chosen edges each into sums (float64)."""
+    for begin in range(0, chosen.size, SUMMED):
+        total = 0.0
+        for at in range(begin, min(begin + SUMMED, chosen.size)):
+            total += np.float64(score_of(score[chosen[at]]))
+        sums[begin // SUMMED] = total
+
+
+@nb.njit(cache=True, nogil=True)
+def tally(  # noqa: PLR0917
+    chosen: np.ndarray,
+    edges: int,
+    user: np.ndarray,
+    score: np.ndarray,
+    first: int,
+    last: int,
+    sums: np.ndarray,
+    load: np.ndarray,
+) -> int:
+    """Counts the users of chosen[first:last] into load (int32[users], zeros) and sums their scores as `sum_of_scores`.
 
     chosen: integers, ascending and each once. Returns the position of the first entry that is not so, or that is no
-    edge, in place of -1; then `load` and the sum are of those before.
+    edge, else -1; then the counts and sums are of those before. `first` is a multiple of SUMMED.
     """
-    total, block, before = 0.0, 0.0, -1
-    for at in range(chosen.size):
-        edge = nb.int64(chosen[at])
-        if edge <= before or edge >= edges:
-            return at, total + block
-        before = edge
-        load[user[edge]] += 1
-        block += np.float64(score_of(score[edge]))
-        if at % 4096 == 4095:
-            total += block
-            block = 0.0
-    return -1, total + block
+    before = nb.int64(chosen[first - 1]) if first > 0 else nb.int64(-1)
+    for begin in range(first, last, SUMMED):
+        total = 0.0
+        for at in range(begin, min(begin + SUMMED, last)):
+            edge = nb.int64(chosen[at])
+            if edge <= before or edge >= edges:
+                sums[begin // SUMMED] = total
+                return at
+            before = edge
+            load[np.uint32(user[edge])] += 1
+            total += np.float64(score_of(score[edge]))
+        sums[begin // SUMMED] = total
+    return -1

@@ -11,7 +11,13 @@ from .errors import ProblemError
 from .floors import floors_to_meet, serve_floors
 from .ids import find_rows
 from .problem import Problem
-from .start_kernels import find_edges, keep_within
+from .start_kernels import carry_edges, find_edges, fit, keep_within
+from .threads import cores
+from .workers import Workers
+
+
+MANY = 200_000
+"""Matches from which on it takes longer to carry them over than to wake a thread."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,12 +49,28 @@ def start_from(problem: Problem, earlier: Allocation) -> Start:
     before = earlier.problem
     item_rows = rows_among(problem.item_ids, problem.items, before.item_ids, before.items)
     user_rows = rows_among(problem.user_ids, problem.users, before.user_ids, before.users)
-    edge = matched_edges(problem, item_rows[before.item_of(earlier.chosen)], user_rows[before.user[earlier.chosen]])
+    edge = _carried(problem, earlier, item_rows, user_rows)
     prices = np.zeros(problem.users)
     prices[user_rows[user_rows >= 0]] = earlier.user_prices[user_rows >= 0]
     prices = np.maximum(prices, closed_user_prices(problem))
-    chosen = _with_floors(problem, within_limits(problem, edge[edge >= 0]))
+    chosen = _with_floors(problem, within_limits(problem, edge))
     return Start(chosen, prices, _group_prices(problem, earlier, user_rows))
+
+
+def _carried(problem: Problem, earlier: Allocation, item_rows: np.ndarray, user_rows: np.ndarray) -> np.ndarray:
+    """Edges of the earlier matches that `problem` has too, int64, in their order; the rows: new ones of old ones."""
+    before, chosen, workers = earlier.problem, earlier.chosen.astype(np.int64, copy=False), Workers(cores())
+    same_edges = _same_memory(before.indptr, problem.indptr) and _same_memory(before.user, problem.user)
+    if same_edges and before.item_ids is problem.item_ids and before.user_ids is problem.user_ids:
+        return chosen
+    old, new, out = (before.indptr, before.user), (problem.indptr, problem.user), np.empty(chosen.size, np.int64)
+    parts = [(old, new, chosen, item_rows, user_rows, *ends, out) for ends in workers.ranges(chosen.size)]
+    workers.run(carry_edges, parts, small=chosen.size < MANY)
+    return out[out >= 0] if out.min(initial=0) < 0 else out
+
+
+def _same_memory(one: np.ndarray, other: np.ndarray) -> bool:
+    return one.ctypes.data == other.ctypes.data and one.shape == other.shape and one.dtype == other.dtype
 
 
 def _with_floors(problem: Problem, chosen: np.ndarray) -> np.ndarray:
@@ -90,13 +112,14 @@ def matched_edges(problem: Problem, item: np.ndarray, user: np.ndarray) -> np.nd
 
 def within_limits(problem: Problem, edge: np.ndarray) -> np.ndarray:
     """The edges (int64[n], each once) that are worth something and keep every limit, highest scores first; ascending."""
-    edge = edge if (edge[1:] > edge[:-1]).all() else np.sort(edge)
-    score = problem.score[edge]
-    if problem.floor is None and not (score > 0).all():  # an edge worth nothing can still serve a floor
-        edge, score = edge[score > 0], score[score > 0]
-    loads = problem.item_load(edge), np.bincount(problem.user[edge], minlength=problem.users)
-    if problem.group is None and (loads[0] <= problem.demand).all() and (loads[1] <= problem.capacity).all():
+    rows = problem.indptr, problem.user, problem.stored_score()
+    limits = problem.demand, problem.capacity
+    if problem.group is None and fit(edge, rows, limits, np.zeros(problem.users, np.int32)):
         return edge
+    edge = np.sort(edge)
+    score = problem.score[edge]
+    if problem.floor is None:  # an edge worth nothing can still serve a floor
+        edge, score = edge[score > 0], score[score > 0]
     return taken_in_order(problem, edge, np.argsort(-score, kind="stable"))
 
 

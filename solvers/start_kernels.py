@@ -36,6 +36,66 @@ def find_edges(indptr: np.ndarray, user: np.ndarray, item: np.ndarray, partner: 
 
 
 @nb.njit(cache=True, nogil=True)
+def carry_edges(  # noqa: PLR0917
+    before: tuple[np.ndarray, np.ndarray],
+    after: tuple[np.ndarray, np.ndarray],
+    chosen: np.ndarray,
+    item_rows: np.ndarray,
+    user_rows: np.ndarray,
+    first: int,
+    last: int,
+    out: np.ndarray,
+) -> None:
+    """Writes into out[first:last] (int64[matches]) where the edges `chosen` of one problem stand in another, -1: nowhere.
+
+    before and after: indptr int64[items + 1] and user int32[edges], ascending inside an item; chosen int64[matches],
+    ascending; item_rows and user_rows: the new row of each old item and user, -1 where there is none. An edge is looked
+    for at its old place in the row first, then by binary search.
+    """
+    i = np.searchsorted(before[0], chosen[first], side="right") - 1 if first < last else 0
+    for n in range(first, last):
+        edge = chosen[n]
+        while before[0][i + 1] <= edge:
+            i += 1
+        out[n], row, u = -1, item_rows[i], user_rows[before[1][edge]]
+        if row < 0 or u < 0:
+            continue
+        low, end = after[0][row], after[0][row + 1]
+        guess = low + edge - before[0][i]
+        if guess < end and after[1][guess] == u:
+            out[n] = guess
+            continue
+        low += np.searchsorted(after[1][low:end], u)
+        if low < end and after[1][low] == u:
+            out[n] = low
+
+
+@nb.njit(cache=True, nogil=True)
+def fit(
+    edge: np.ndarray, rows: tuple[np.ndarray, ...], limits: tuple[np.ndarray, np.ndarray], load: np.ndarray
+) -> bool:
+    """Whether the edges (int64[n]) ascend, are worth more than 0 and keep the limits of items and users. One pass.
+
+    rows: indptr int64[items + 1], user int32[edges], score float32 or the bits of float16[edges]; limits: demand
+    int32[items], capacity int32[users]; load int32[users]: zeros.
+    """
+    (indptr, user, score), (demand, capacity) = rows, limits
+    i, mine, before, good = np.int64(0), np.int64(0), np.int64(-1), True
+    for e in edge:
+        good &= (e > before) & (score[e] > 0)
+        if not good:
+            return False
+        while indptr[i + 1] <= e:
+            i, mine = i + 1, np.int64(0)
+        mine += 1
+        u = np.uint32(user[e])
+        load[u] += 1
+        good &= (mine <= demand[i]) & (load[u] <= capacity[u])
+        before = e
+    return good
+
+
+@nb.njit(cache=True, nogil=True)
 def keep_within(  # noqa: PLR0917
     order: np.ndarray,
     item: np.ndarray,

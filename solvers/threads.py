@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from itertools import pairwise
+from typing import Any
 
 import numpy as np
 
@@ -34,9 +34,12 @@ def over_items(work: Callable[[int, int], object], indptr: np.ndarray, threads: 
     wanted = threads or cores()
     parts = max(1, min(wanted, int(indptr[-1]) // EDGES_WORTH_A_THREAD))
     bounds = item_ranges(indptr, parts).tolist()
+    at_once(lambda part: work(bounds[part], bounds[part + 1]), parts)
+
+
+def at_once(work: Callable[[int], Any], parts: int) -> list[Any]:
+    """work(0) to work(parts - 1), in order, each on a thread of its own. An exception of `work` comes through."""
     if parts == 1:
-        work(bounds[0], bounds[1])
-        return
+        return [work(0)]
     with ThreadPoolExecutor(parts) as pool:
-        for done in [pool.submit(work, first, last) for first, last in pairwise(bounds)]:
-            done.result()
+        return list(pool.map(work, range(parts)))

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dualrec.solvers import bench
+from dualrec.solvers import bench, bench_restart
 from dualrec.solvers.bench_instances import FAMILIES, SHAPES, instance
 from dualrec.solvers.bench_memory import STATUS, available_bytes, forget_peak, peak_bytes, resident_bytes, total_bytes
+from dualrec.solvers.bench_restart import CHANGES, changed
 from dualrec.solvers.bench_run import Case, measure
 from dualrec.solvers.bench_table import cells, page, read_results, share_of_optimum, times_faster
 from dualrec.solvers.solve import SOLVERS
@@ -190,3 +191,15 @@ def test_the_kept_auction_runs_reach_the_gap_that_was_asked() -> None:
     for run in runs:
         assert run["certified_gap"] <= run["gap"], run
         assert math.isclose(run["certified_gap"], 1 - run["value"] / run["bound"], abs_tol=1e-12)
+
+
+def test_restarts_are_measured_and_changes_are_as_said(capsys: pytest.CaptureFixture[str]) -> None:
+    problem = instance("skewed", "tiny").make()
+    shares = {change: float((changed(problem, change, 3).score != problem.score).mean()) for change in CHANGES}
+    assert shares["none"] == 0.0
+    assert all(0.005 < shares[change] <= 0.01 for change in ("nudged", "items", "anew"))
+    bench_restart.main(["--size", "tiny", "--family", "skewed", "--gap", "1e-3", "--change", "none,anew"])
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 4 and CHANGES["none"] in lines[2] and CHANGES["anew"] in lines[3]
+    with pytest.raises(SystemExit):
+        bench_restart.main(["--change", "all"])

@@ -342,19 +342,26 @@ def check_bids(blocks: Blocks, held: np.ndarray) -> None:
 @settings(max_examples=60)
 @given(shape=shapes, kind=kinds, seed=seeds, half=st.booleans(), dear=st.sampled_from([0.0, 0.5, 1.5]))
 def test_seats_are_kept_where_they_are_right(shape: str, kind: str, seed: int, half: bool, dear: float) -> None:
-    """Those worth at most eps less than the best that the item does not want; swaps then only gain."""
+    """No match is worth eps less than what the item could have in its place, none is given up without need; swaps gain."""
     problem, rng = drawn(shape, kind, seed, half), np.random.default_rng(seed)
     score, item = problem.score32(), problem.item_of(np.arange(problem.edges))
     price = (dear * float(score.mean() if score.size else 0) * rng.random(problem.users)).astype(np.float32)
     start, blocks = solve(problem, "first-come").chosen, Blocks(problem, 0.1, start_prices=price)
     net, eps = blocks.net(), np.float32(blocks.eps)
     blocks.auction.seat(start, eps)
-    held = blocks.held()
+    held, held_before = blocks.held(), np.zeros(problem.edges, bool)
+    held_before[start] = True
+    assert not (held & ~held_before).any()
+    assert (net[held] >= -eps).all()
     for i in range(problem.items):
-        row = net[item == i]
-        least = max(np.float32(0), np.sort(row)[::-1][problem.demand[i]] if problem.demand[i] < row.size else 0)
-        mine = start[item[start] == i]
-        assert np.flatnonzero(held & (item == i)).tolist() == mine[net[mine] >= least - eps].tolist()
+        mine, demand = held & (item == i), problem.demand[i]
+        others = np.sort(net[(item == i) & ~mine])[::-1]
+        left = np.maximum(0, others[demand - mine.sum() :])
+        assert not mine.any() or not left.size or left[0] <= net[mine].min() + eps
+        row, gone = np.sort(net[item == i])[::-1], held_before & ~held & (item == i) & (net >= -eps)
+        new, free = net[(item == i) & ~held_before], demand - (held_before & (item == i) & (net >= -eps)).sum()
+        for one in net[gone]:
+            assert (new > one + eps).sum() > free or one <= max(0, row[demand])
     check_bids(blocks, held)
     assert np.array_equal(np.sort(blocks.waiting()), np.flatnonzero(blocks.state.load < blocks.rows.demand))
     for _ in blocks:

@@ -197,14 +197,19 @@ def test_tally_equals_counting(seed: int, count: int) -> None:
     rng = np.random.default_rng(seed)
     user, score = rng.integers(0, 50, 10_000).astype(np.int32), rng.lognormal(size=10_000).astype(np.float32)
     chosen, load = np.sort(rng.choice(10_000, count, replace=False)), np.zeros(50, np.int32)
-    wrong, total = tally(chosen, 10_000, user, score, load)
-    assert wrong == -1
-    assert total == pytest.approx(score[chosen].sum(dtype=np.float64), rel=1e-12)
-    assert total == sum_of_scores(chosen, score)
+    sums, again, cut = np.zeros(3), np.zeros(3), min(count, 4096)
+    assert tally(chosen, 10_000, user, score, cut, count, sums, load) == -1
+    assert tally(chosen, 10_000, user, score, 0, cut, sums, load) == -1
+    assert sums.sum() == pytest.approx(score[chosen].sum(dtype=np.float64), rel=1e-12)
+    sum_of_scores(chosen, score, again)
+    assert np.array_equal(sums, again)
     assert np.array_equal(load, np.bincount(user[chosen], minlength=50))
     if count > 1:
-        assert tally(chosen[::-1].copy(), 10_000, user, score, load)[0] == 1
-        assert tally(np.append(chosen, 10_000), 10_000, user, score, load)[0] == count
+        assert tally(chosen[::-1].copy(), 10_000, user, score, 0, count, sums, load) == 1
+        assert tally(np.append(chosen, 10_000), 10_000, user, score, 0, count + 1, sums, load) == count
+    if count == 9000:
+        chosen[4096] = chosen[4095]
+        assert tally(chosen, 10_000, user, score, 4096, count, sums, load) == 4096
 
 
 @settings(deadline=None)

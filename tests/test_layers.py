@@ -65,7 +65,6 @@ def test_the_copies_of_quickselect_are_the_same() -> None:
         "auction_kernels": "quickselect",
         "certificate_kernels": "sum_of_largest",
         "first_come_kernels": "kth_largest",
-        "repair_kernels": "quickselect",
     }
     loops = set()
     for module, name in copies.items():
@@ -74,3 +73,12 @@ def test_the_copies_of_quickselect_are_the_same() -> None:
         (loop,) = [node for node in kernel.body if isinstance(node, ast.While)]
         loops.add(ast.dump(loop))
     assert len(loops) == 1
+
+
+def test_the_copies_of_counting_are_the_same() -> None:
+    def kernel(module: str, name: str) -> str:
+        tree = ast.parse((ROOT / "solvers" / f"{module}.py").read_text(encoding="utf-8"))
+        return next(ast.dump(node) for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == name)
+
+    for name in ("count_above", "highest", "next_best"):
+        assert kernel("block_kernels", name) == kernel("seat_kernels", name)

@@ -12,6 +12,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from dualrec.solvers.allocation import Allocation, Status
+from dualrec.solvers.bench_restart import changed
 from dualrec.solvers.certificate import check, upper_bound
 from dualrec.solvers.errors import ProblemError
 from dualrec.solvers.instances import SCORE_KINDS, Ragged, Skewed, TightFlat
@@ -19,7 +20,7 @@ from dualrec.solvers.min_cost_flow import MinCostFlow
 from dualrec.solvers.problem import Problem
 from dualrec.solvers.solve import solve
 from dualrec.solvers.start import rows_among, start_from, within_limits
-from dualrec.solvers.start_kernels import find_edges, keep_within
+from dualrec.solvers.start_kernels import carry_edges, find_edges, fit, keep_within
 from dualrec.solvers.step import Goal, Step
 
 Make = Callable[..., Problem]
@@ -55,6 +56,15 @@ class TestRestart:
         assert [step["solver"] for step in again.history] == ["start"]
         assert np.array_equal(again.chosen, first.chosen) and again.bound == first.bound
         assert again.status is first.status
+
+    @pytest.mark.parametrize("family", [Skewed(1_000, 5_000, 200, 40, 10), TightFlat(400, 3_000, 500, 200, 27)])
+    @pytest.mark.parametrize("change", ["items", "anew"])
+    def test_after_one_score_in_a_hundred_it_is_repaired(self, family: Any, change: str) -> None:
+        """Not solved again from zero: better scores displace worse ones, and open places are filled."""
+        problem = family.make(1)
+        again = solve(changed(problem, change, 2), gap=2e-3, start=solve(problem, gap=2e-3))
+        assert [step.get("warm", False) for step in again.history] == [False, True]
+        assert again.history[0]["gap"] > 2e-3 >= again.gap
 
     @settings(max_examples=50)
     @given(seed=seeds, kind=kinds)
@@ -274,6 +284,38 @@ class TestKernels:
         out = np.empty(60, np.int64)
         find_edges(problem.indptr, problem.user, item, user, out)
         assert out.tolist() == [edge_of.get(pair, -1) for pair in zip(item.tolist(), user.tolist(), strict=True)]
+
+    @settings(max_examples=100)
+    @given(seed=seeds)
+    def test_carry_edges_equals_looking_up(self, seed: int) -> None:
+        old, new = Ragged(items=9, users=15).make(seed), Ragged(items=8, users=14).make(seed + 1)
+        rng = np.random.default_rng(seed)
+        items, users = rng.integers(-1, new.items, old.items), rng.integers(-1, new.users, old.users)
+        chosen = np.flatnonzero(rng.random(old.edges) < 0.7)
+        rows = new.item_of(np.arange(new.edges))
+        edge_of = {pair: e for e, pair in enumerate(zip(rows.tolist(), new.user.tolist(), strict=True))}
+        pairs = zip(items[old.item_of(chosen)].tolist(), users[old.user[chosen]].tolist(), strict=True)
+        out, cut = np.empty(chosen.size, np.int64), rng.integers(0, chosen.size + 1)
+        for ends in ((0, cut), (cut, chosen.size)):
+            carry_edges((old.indptr, old.user), (new.indptr, new.user), chosen, items, users, *ends, out)
+        assert out.tolist() == [edge_of.get(pair, -1) for pair in pairs]
+
+    @settings(max_examples=100)
+    @given(seed=seeds, kind=kinds)
+    def test_fit_equals_checking(self, seed: int, kind: str) -> None:
+        problem = Ragged(items=7, users=20, kind=kind).make(seed)
+        rng = np.random.default_rng(seed)
+        edge = np.flatnonzero(rng.random(problem.edges) < rng.choice([0.1, 0.4]))
+        if edge.size and seed % 3 == 0:
+            edge = np.append(edge, rng.integers(0, edge[-1] + 1))
+        rows, limits = (problem.indptr, problem.user, problem.stored_score()), (problem.demand, problem.capacity)
+        loads = (
+            np.bincount(problem.item_of(edge), minlength=problem.items),
+            np.bincount(problem.user[edge], minlength=20),
+        )
+        expected = (np.diff(edge) > 0).all() and (problem.score[edge] > 0).all()
+        expected &= (loads[0] <= problem.demand).all() and (loads[1] <= problem.capacity).all()
+        assert fit(edge, rows, limits, np.zeros(problem.users, np.int32)) == expected
 
     @settings(max_examples=60)
     @given(seed=seeds)
