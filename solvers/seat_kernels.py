@@ -8,7 +8,6 @@ import numpy as np
 from .block_state import Bids, Rows, Scratch, State
 from .intrinsics import score_of
 
-
 KERNEL: dict[str, Any] = {"cache": True, "nogil": True, "_nrt": False}
 """As in the block auction, whose file has the originals of the first three kernels here."""
 
@@ -72,7 +71,7 @@ def smallest_above(values: np.ndarray, count: int, limit: np.float32) -> np.floa
 
 
 @nb.njit(**KERNEL)
-def give_up(  # noqa: PLR0917
+def give_up(
     others: np.ndarray, count: int, mine: np.ndarray, held: int, wanted: int, slack: np.float32
 ) -> tuple[np.float32, np.float32]:
     """The net value up to which an item gives matches up, and what is then the best that it does not want, 0 if nothing.
@@ -155,7 +154,7 @@ def seat(  # noqa: PLR0917
         byte = (first >> 3) + i
         held = take_out_held(state, byte, count, own, slack)
         limit, least = give_up(own.net, count, own.copy, held, wanted, slack)
-        if limit != limit:
+        if np.isnan(limit):
             limit = least = best_left_out(own.net, net_scores(rows, state, i, own.net), wanted)
         for k in range(held):
             a = own.place[k]

@@ -15,7 +15,6 @@ from .start_kernels import carry_edges, find_edges, fit, keep_within
 from .threads import cores
 from .workers import Workers
 
-
 MANY = 200_000
 """Matches from which on it takes longer to carry them over than to wake a thread."""
 
