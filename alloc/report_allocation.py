@@ -73,6 +73,11 @@ def _certificate_rows(metrics: Metrics) -> list[tuple[str, str]]:
         (f"Upper bound over {covers(allocation)}", amount(bound)),
         (f"Gap over {covers(allocation)}", _at_most(gap)),
     ]
+    searched = section(metrics, "candidates")
+    if is_number(searched.get("recall")):
+        rows.append(("Of the best users at the prices, the search found", f"{100 * searched['recall']:.1f} %"))
+    if searched.get("over_limit"):
+        rows.append(("Candidates over the limit of an item, given up", f"{searched['over_limit']:,}"))
     wide = all_pairs_bound(metrics)
     if wide is not None and covers(allocation) != "all pairs":
         rows.append(("Upper bound over all pairs", amount(wide)))

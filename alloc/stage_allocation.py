@@ -6,6 +6,7 @@ import numpy as np
 import pyarrow as pa
 
 from ..solvers.allocation import Allocation, Status
+from ..solvers.candidate_lists import CODES
 from ..solvers.certificate import relative_gap
 from ..solvers.problem import Problem
 from ..solvers.solve import solve
@@ -86,7 +87,7 @@ def figures(allocation: Allocation, about: dict[str, object]) -> dict[str, objec
 
 
 def write_matches(context: StageContext, view: NightView, allocation: Allocation, found: np.ndarray) -> None:
-    """One row a match: item, user, score, P(active), the retrieval that found it first, rank within the item from 1."""
+    """One row a match: item, user, score, P(active), the search that found it first and in which round, rank from 1."""
     folder = context.input("retrieval")
     users, items = load_array(folder / "users.npy"), load_array(folder / "items.npy")
     problem, chosen = allocation.problem, allocation.chosen
@@ -100,7 +101,8 @@ def write_matches(context: StageContext, view: NightView, allocation: Allocation
         "user": view.tables.users.ids[users[user]],
         "score": score[order],
         "p_active": p_active[user],
-        "source": names[np.searchsorted(sorted(SOURCES), found[order])],
+        "source": names[np.searchsorted(sorted(SOURCES), found[order] % CODES)],
+        "round": (found[order] // CODES).astype(np.int32),
         "rank": (np.arange(len(item)) - np.searchsorted(item, item) + 1).astype(np.int32),
     }
     _write(context, "matches.parquet", columns)

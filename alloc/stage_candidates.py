@@ -86,6 +86,8 @@ def _save(context: StageContext, found: SearchResult, capacity: np.ndarray) -> N
         "bound": found.allocation.bound,
         "value": found.allocation.value,
         "covers": found.covers,
+        "recall": found.recall,
+        "over_limit": found.cut,
         "first_come_value": first.value,
         "rounds": [asdict(record) for record in found.rounds],
     }

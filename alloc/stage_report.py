@@ -42,7 +42,7 @@ def gather_metrics(context: StageContext) -> dict[str, object]:
             "capacity_column": options.capacity_column,
         },
         "allocation": load_json(context.input("allocation") / "allocation.json"),
-        "candidates": {"rounds": candidates["rounds"]},
+        "candidates": {key: candidates[key] for key in ("rounds", "recall", "over_limit")},
         "baselines": evaluation["baselines"],
         "activity": load_json(context.input("activity") / "activity.json"),
         "ranking": {

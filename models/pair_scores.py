@@ -1,6 +1,7 @@
 """The score of every (item, user) pair, a block of items at a time: w = P(active) * g, with g of eq. 10."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -60,7 +61,6 @@ class PairScorer:
         product = [np.einsum("nd,nd->n", self.item_vector[item[p]], self.user_vector[user[p]]) for p in parts]
         return np.concatenate(product) + self.user_bias[user]
 
-    @torch.no_grad()
     def rows(self, items: np.ndarray) -> np.ndarray:
         """Scores float32[len(items), users] >= 0, 0 for pairs that may not be matched.
 
@@ -68,40 +68,68 @@ class PairScorer:
         the last bits of a matrix product, which differ between machines and numbers of items, seldom decide an allocation:
         the same items give the same bytes, among other items a score may differ in the last of its 16 bits.
         """
-        lift = torch.from_numpy(self.item_vector[items]) @ torch.from_numpy(self.user_vector).T
-        lift += torch.from_numpy(self.user_bias)
-        logit = torch.from_numpy(self.item_logit[items])[:, None]
-        score = torch.sigmoid(lift + logit)
-        score *= self._feedback(lift, items)
-        score *= torch.from_numpy(self.factor)
-        scores = _rounded(score.clamp_(min=0).numpy())
-        self.exclude(scores, items)
+        scores: np.ndarray = self.tile(items, 0, self.users).numpy()
         return scores
 
-    def _feedback(self, lift: torch.Tensor, items: np.ndarray) -> torch.Tensor:
+    @torch.no_grad()
+    def tile(self, items: np.ndarray, first: int, last: int, device: str = "cpu") -> torch.Tensor:
+        """As `rows` for the users first to last, float32[len(items), last - first] on a device."""
+        held, of_item = self._tensors(device), torch.from_numpy(items).to(device)
+        lift = held["item_vector"][of_item] @ held["user_vector"][first:last].T
+        lift += held["user_bias"][first:last]
+        score = torch.sigmoid(lift + held["item_logit"][of_item][:, None])
+        score *= self._feedback(lift, of_item, held, slice(first, last))
+        score *= held["factor"][first:last]
+        score = _rounded(score.clamp_(min=0))
+        place, user = self._excluded_in(items, first, last)
+        score[torch.from_numpy(place).to(device), torch.from_numpy(user).to(device)] = 0.0
+        return score
+
+    def _tensors(self, device: str) -> dict[str, torch.Tensor]:
+        """The arrays of users and items on a device, where they stay."""
+        if device not in self._held:
+            names = ("user_vector", "user_bias", "item_vector", "item_logit", "user_rate", "item_rate", "factor")
+            self._held[device] = {name: torch.from_numpy(getattr(self, name)).to(device) for name in names}
+        return self._held[device]
+
+    @cached_property
+    def _held(self) -> dict[str, dict[str, torch.Tensor]]:
+        return {}
+
+    def _feedback(
+        self, lift: torch.Tensor, items: torch.Tensor, held: dict[str, torch.Tensor], part: slice
+    ) -> torch.Tensor:
         """sum_k beta_k P(k | interaction), a number where every head is always true."""
-        total = torch.tensor(float(sum(b for b, head in zip(self.beta, self.heads, strict=True) if head.always)))
+        always = float(sum(b for b, head in zip(self.beta, self.heads, strict=True) if head.always))
+        total = torch.tensor(always, device=lift.device)
         for number, head in enumerate(self.heads):
             beta = float(self.beta[number])
             if head.always or not beta:
                 continue
-            users = torch.from_numpy(head.user * self.user_rate[:, number])
-            of_item = torch.from_numpy(head.item * self.item_rate[items, number] + np.float32(head.offset))
+            users = head.user * held["user_rate"][part, number]
+            of_item = head.item * held["item_rate"][items, number] + head.offset
             logit = (head.lift * lift).add_(users).add_(of_item[:, None])
             total = total + logit.sigmoid_().mul_(beta)
         return total
 
     def exclude(self, scores: np.ndarray, items: np.ndarray) -> None:
         """Set the scores float32[len(items), users] of pairs that may not be matched to 0, in place."""
-        for place, item in enumerate(np.asarray(items, np.int64)):
-            low, high = np.searchsorted(self.excluded, [item * self.users, (item + 1) * self.users])
-            scores[place, self.excluded[low:high] - item * self.users] = 0.0
+        scores[self._excluded_in(items, 0, self.users)] = 0.0
+
+    def _excluded_in(self, items: np.ndarray, first: int, last: int) -> tuple[np.ndarray, np.ndarray]:
+        """Place among `items` and user less `first` of the pairs with users first to last that may not be matched."""
+        asked = np.asarray(items, np.int64)
+        low = np.searchsorted(self.excluded, asked * self.users + first)
+        high = np.searchsorted(self.excluded, asked * self.users + last)
+        place = np.repeat(np.arange(asked.size), high - low)
+        at = np.arange(place.size) - np.repeat(np.cumsum(high - low) - (high - low), high - low) + low[place]
+        return place, self.excluded[at] - asked[place] * self.users - first
 
 
-def _rounded(values: np.ndarray) -> np.ndarray:
+def _rounded(values: torch.Tensor) -> torch.Tensor:
     """float32 values rounded in place to SIGNIFICANT_BITS bits of mantissa."""
     drop = 24 - SIGNIFICANT_BITS
-    bits = values.view(np.int32)
+    bits = values.view(torch.int32)
     bits += 1 << (drop - 1)
-    bits &= np.int32(~((1 << drop) - 1))
+    bits &= ~((1 << drop) - 1)
     return values

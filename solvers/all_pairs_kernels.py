@@ -176,3 +176,32 @@ def take_by_row(rows: np.ndarray, block: np.ndarray, turns: Turns) -> tuple[int,
         write_best(rows[i], net, user, found, turns.user[item], turns.score[item])
         take_places(turns, item, found)
     return -1, -1
+
+
+@nb.njit(cache=True, nogil=True)
+def take_listed(items: np.ndarray, user: np.ndarray, score: np.ndarray, turns: Turns) -> int:
+    """As `take_by_row` for items (int64[n]) whose best users a source has listed; returns how many had their turn.
+
+    user int32[n, count] and score float32[n, count], best first, padded with -1, of users that had a place left before
+    the first turn. Stops before an item (never the first) whose list is full and yet too short by now.
+    """
+    width, count = turns.user.shape[1], user.shape[1]
+    for i in range(items.size):
+        item, found = items[i], 0
+        held = turns.held_user[turns.held_ends[item] : turns.held_ends[item + 1]]
+        for u in held:
+            turns.price[u] = np.inf
+        for a in range(count):
+            u = user[i, a]
+            if u < 0 or found == width:
+                break
+            if turns.price[u] == 0.0:
+                turns.user[item, found], turns.score[item, found] = u, score[i, a]
+                found += 1
+        for u in held:
+            turns.price[u] = 0.0 if turns.left[u] > 0 else np.inf
+        if found < width and user[i, count - 1] >= 0 and i > 0:
+            turns.user[item, :found], turns.score[item, :found] = -1, 0.0
+            return i
+        take_places(turns, item, found)
+    return items.size

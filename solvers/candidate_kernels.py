@@ -29,7 +29,7 @@ def merge_rows(
 ) -> None:
     """Writes the union of two lists; a pair in both is taken from the first.
 
-    first, second  indptr int64[items + 1], user int32, score float32, found int8
+    first, second  indptr int64[items + 1], user int32, score float32, found int16
     ends, out      indptr from `merged_lengths`; user, score, found of the union
     """
     first_ends, first_user, first_score, first_found = first
@@ -61,3 +61,25 @@ def find_edges(indptr: np.ndarray, user: np.ndarray, item: np.ndarray, wanted: n
                 high = middle
         there = low < indptr[item[j] + 1] and user[low] == wanted[j]
         out[j] = low if there else -1
+
+
+@nb.njit(cache=True, nogil=True)
+def may_enter(
+    lists: tuple[np.ndarray, ...], price: np.ndarray, demand: np.ndarray, room: float, keep: np.ndarray
+) -> None:
+    """Sets keep[e] (bool[edges]) to False where the item's demand-th largest max(0, net) is more than `room` above net[e].
+
+    lists: indptr int64[items + 1], user int32, score float32; price float64[users]; demand int64[items]. An item that
+    wants nobody keeps nobody. Sorts each row once.
+    """
+    indptr, user, score = lists
+    for i in range(indptr.size - 1):
+        begin, count = indptr[i], indptr[i + 1] - indptr[i]
+        net = np.empty(count, np.float64)
+        for a in range(count):
+            net[a] = np.float64(score[begin + a]) - price[user[begin + a]]
+        ordered, least = np.sort(net), 0.0
+        if 0 < demand[i] <= count:
+            least = max(0.0, ordered[count - demand[i]])
+        for a in range(count):
+            keep[begin + a] = demand[i] > 0 and least - net[a] <= room

@@ -21,13 +21,21 @@ FREE_PLACES = 2
 FIRST_FREE_CODE = 3
 """Codes from here to 127 are for the lists of other retrievals."""
 
+CODES = 128
+"""`found` is code + CODES * round."""
+
+
+def found_in(code: int, number: int) -> int:
+    """What `found` says of a candidate that the search of this code found in round `number`, from 0."""
+    return code + CODES * number
+
 
 @dataclass(frozen=True, eq=False)
 class CandidateLists:
     """Candidates by item (CSR), users ascending inside an item, each once.
 
-    indptr int64[items + 1], user int32[edges], score float32[edges] > 0, found int8[edges]: code of the search that
-    found the pair first
+    indptr int64[items + 1], user int32[edges], score float32[edges] > 0, found int16[edges]: code of the search that
+    found the pair first, and CODES times the round in which it did. 14 bytes an edge
     """
 
     indptr: np.ndarray
@@ -65,7 +73,7 @@ class CandidateLists:
         indptr = np.empty_like(self.indptr)
         merged_lengths(self.indptr, self.user, other.indptr, other.user, indptr)
         edges = int(indptr[-1])
-        out = np.empty(edges, np.int32), np.empty(edges, np.float32), np.empty(edges, np.int8)
+        out = np.empty(edges, np.int32), np.empty(edges, np.float32), np.empty(edges, np.int16)
         merge_rows(self._arrays, other._arrays, indptr, out)
         return CandidateLists(indptr, *out)
 
@@ -118,16 +126,16 @@ class ExtraLists:
             indptr,
             self.user[kept].astype(np.int32),
             score[kept].astype(np.float32),
-            self.code[kept].astype(np.int8),
+            self.code[kept].astype(np.int16),
         )
 
 
-def lists_from_padded(user: np.ndarray, score: np.ndarray, code: int) -> CandidateLists:
-    """Lists from user int32[items, count] and score float32[items, count] padded with -1, users distinct in a row."""
+def lists_from_padded(user: np.ndarray, score: np.ndarray, found: int) -> CandidateLists:
+    """Lists of one search (`found_in`): user int32[items, count], distinct in a row, padded with -1; score float32."""
     last = np.iinfo(np.int32).max
     order = np.argsort(np.where(user < 0, last, user), axis=1, kind="stable")
     user, score = np.take_along_axis(user, order, axis=1), np.take_along_axis(score, order, axis=1)
     there = user >= 0
     indptr = np.concatenate([np.zeros(1, np.int64), np.cumsum(there.sum(axis=1))])
     users = user[there].astype(np.int32)
-    return CandidateLists(indptr, users, score[there].astype(np.float32), np.full(users.size, code, np.int8))
+    return CandidateLists(indptr, users, score[there].astype(np.float32), np.full(users.size, found, np.int16))

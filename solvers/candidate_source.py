@@ -4,7 +4,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -18,6 +18,7 @@ MOST_THREADS = 8
 """Threads where none are asked for: more would hold more blocks than the reading gains."""
 
 
+@runtime_checkable
 class CandidateSource(Protocol):
     """Answers "who are the best users of these items at these prices?", by an exact or an approximate search.
 
@@ -48,6 +49,15 @@ class CandidateSource(Protocol):
         item_rows int[n], user_prices float32 or float64 [users] >= 0, available bool[users] (None: everybody).
         Returns user int32[n, count] and score float32[n, count] (not less the price), padded with -1 and 0.
         """
+        ...
+
+
+@runtime_checkable
+class MeasuredSource(Protocol):
+    """An approximate source that can tell how much it misses."""
+
+    def recall(self, item_rows: np.ndarray, user_prices: np.ndarray, count: int) -> float:
+        """Share of the `count` best users of these items, at these prices, that `best` finds."""
         ...
 
 

@@ -20,8 +20,8 @@ class Dense:
     dim: int = 32
     spread: float = 0.12
 
-    def make(self, seed: int = 0, *, block_items: int | None = None, threads: int = 0) -> RowSource:
-        """The source; `block_items` and `threads` as for RowSource."""
+    def draw(self, seed: int = 0) -> "DensePairs":
+        """The vectors."""
         rng = np.random.default_rng(seed)
         centre = rng.normal(size=(self.centres, self.dim))
         centre /= np.linalg.norm(centre, axis=1, keepdims=True)
@@ -30,13 +30,27 @@ class Dense:
         user = centre[of_user] + rng.normal(0, self.spread, (self.users, self.dim))
         item = (centre[of_item] + rng.normal(0, self.spread, (self.items, self.dim))).astype(np.float32)
         attraction = rng.beta(1.2, 1.0, self.users) * rng.lognormal(0, 0.6, self.users)
-        columns = np.ascontiguousarray((user * attraction[:, None]).T, dtype=np.float32)
-        base = (0.3 * attraction).astype(np.float32)
+        vectors = (user * attraction[:, None]).astype(np.float32)
+        return DensePairs(item, vectors, (0.3 * attraction).astype(np.float32))
+
+    def make(self, seed: int = 0, *, block_items: int | None = None, threads: int = 0) -> RowSource:
+        """The source; `block_items` and `threads` as for RowSource."""
+        pairs = self.draw(seed)
+        columns = np.ascontiguousarray(pairs.user.T)
 
         def rows(item_rows: np.ndarray) -> np.ndarray:
-            return np.maximum(item[item_rows] @ columns + base, np.float32(0))
+            return np.maximum(pairs.item[item_rows] @ columns + pairs.base, np.float32(0))
 
         return RowSource(rows, self.items, self.users, block_items=block_items, threads=threads)
+
+
+@dataclass(frozen=True, eq=False)
+class DensePairs:
+    """score = max(0, <item, user> + base): item float32[items, dim], user float32[users, dim], base float32[users]."""
+
+    item: np.ndarray
+    user: np.ndarray
+    base: np.ndarray
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,8 @@ class Round:
 
     `value` and `bound_all_pairs` are the best so far, `gap_all_pairs` the gap between them; `bound_candidates` speaks
     only for this round's candidates and those that filled its free places. Round 0 is the solve of the first lists.
-    `seconds` since the search began.
+    `seconds` since the search began, `search_seconds` of them in asking the source this round. Before the round's solve
+    `dropped` candidates went because they are in no better answer, and `cut` because an item had more than its limit.
     """
 
     round: int
@@ -25,6 +26,9 @@ class Round:
     bound_all_pairs: float
     gap_all_pairs: float
     seconds: float
+    search_seconds: float = 0.0
+    dropped: int = 0
+    cut: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,9 +37,12 @@ class SearchResult:
 
     problem     the candidates of the last round, and every pair of the answer
     allocation  the best answer; its bound and user_prices speak for the pairs that `covers` names
-    found       int8[edges]: the list in which each candidate stood first (codes in `candidate_lists`)
+    found       int16[edges]: the search that found each candidate first, and its round (`found_in`)
     first_come  the sequential pass: its lists, matches and value
     rounds      one record a round
+    recall      share of each item's best users at the last prices that an approximate source finds, measured on some
+                items; None for an exact source, or one that cannot tell
+    first_come_seconds  of the sequential pass
     """
 
     problem: Problem
@@ -43,11 +50,18 @@ class SearchResult:
     found: np.ndarray
     first_come: FirstComeLists
     rounds: tuple[Round, ...]
+    recall: float | None = None
+    first_come_seconds: float = 0.0
 
     @property
     def bound_all_pairs(self) -> float:
         """The smallest bound found."""
         return self.allocation.bound
+
+    @property
+    def cut(self) -> int:
+        """Candidates that went in all rounds because an item had more than its limit."""
+        return sum(record.cut for record in self.rounds)
 
     @property
     def covers(self) -> str:

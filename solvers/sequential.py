@@ -6,10 +6,13 @@ from functools import cached_property
 
 import numpy as np
 
-from .all_pairs_kernels import Turns, take_by_row
+from .all_pairs_kernels import Turns, take_by_row, take_listed
 from .candidate_lists import FIRST_COME, CandidateLists, lists_from_padded
 from .candidate_source import CandidateSource, RowSource, empty_lists, refuse_score
 from .errors import ProblemError
+
+FIRST_BATCH, MOST_BATCH = 32, 512
+"""Items that a source without rows is first asked for at once, and at most."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +50,7 @@ def first_come_all_pairs(
     count: int,
     *,
     held: tuple[np.ndarray, np.ndarray] | None = None,
-    code: int = FIRST_COME,
+    found: int = FIRST_COME,
     progress: Callable[[int], None] | None = None,
 ) -> FirstComeLists:
     """Items in `order` each take their demand[i] best users among all users with places left, ties by user row.
@@ -57,10 +60,12 @@ def first_come_all_pairs(
     count     candidates kept for each item: the best users with places left at its turn (more if it wants more)
     held      matches made before, of which demand and capacity know nothing: indptr int64[items + 1] and user rows
               int32; an item does not see the users it holds
-    code      written into `found` of the lists
+    found     written into `found` of the lists (`found_in`)
     progress  called with the number of items done since the last call
 
-    A RowSource is read block by block, so that its rows are computed together; another source is asked once an item.
+    A RowSource is read block by block, so that its rows are computed together. Another source is asked for twice the
+    users of some items at once; who of them has no place left by an item's turn is passed over, and where a list runs
+    out the source is asked anew from there on.
     Raises ProblemError where order names an item twice or one that is not there, or sizes differ.
     """
     served = _served(order, source.items)
@@ -76,10 +81,8 @@ def first_come_all_pairs(
             refuse_score(block, rows, take_by_row(rows, block, turns))
             _report(progress, block.size)
     else:
-        for item in served:
-            _take_by_source(source, int(item), turns)
-            _report(progress, 1)
-    return _result(turns, count, code)
+        _take_in_batches(source, served, turns, progress)
+    return _result(turns, count, found)
 
 
 def _turns(demand: np.ndarray, capacity: np.ndarray, count: int, held: tuple[np.ndarray, np.ndarray] | None) -> Turns:
@@ -89,20 +92,26 @@ def _turns(demand: np.ndarray, capacity: np.ndarray, count: int, held: tuple[np.
     return Turns(demand, *held, capacity.copy(), price, *empty_lists(demand.size, max(count, demand.max(initial=0))))
 
 
-def _take_by_source(source: CandidateSource, item: int, turns: Turns) -> None:
-    """As the kernel `take_by_row`, for one item, asking the source."""
-    available = turns.left > 0
-    available[turns.held_user[turns.held_ends[item] : turns.held_ends[item + 1]]] = False
-    user, score = source.best(np.array([item]), np.zeros(source.users), turns.user.shape[1], available)
-    turns.user[item], turns.score[item] = user[0], score[0]
-    taken = user[0, : turns.demand[item]]
-    turns.left[taken[taken >= 0]] -= 1
+def _take_in_batches(
+    source: CandidateSource, served: np.ndarray, turns: Turns, progress: Callable[[int], None] | None
+) -> None:
+    """As the kernel `take_by_row`, for items in turn, asking the source for as many at once as lists last for."""
+    most_held = int(np.diff(turns.held_ends).max(initial=0))
+    count = 2 * turns.user.shape[1] + most_held
+    begin, size, no_prices = 0, FIRST_BATCH, np.zeros(source.users)
+    while begin < served.size:
+        batch = served[begin : begin + size]
+        user, score = source.best(batch, no_prices, count, turns.left > 0)
+        done = take_listed(batch, user, score, turns)
+        size = min(MOST_BATCH, 2 * done) if done == batch.size else done
+        begin += done
+        _report(progress, done)
 
 
-def _result(turns: Turns, count: int, code: int) -> FirstComeLists:
+def _result(turns: Turns, count: int, found: int) -> FirstComeLists:
     """Each item's list, cut to `count` or to what it wants where that is more."""
     place, demand = np.arange(turns.user.shape[1]), turns.demand[:, None]
-    lists = lists_from_padded(np.where(place < np.maximum(count, demand), turns.user, -1), turns.score, code)
+    lists = lists_from_padded(np.where(place < np.maximum(count, demand), turns.user, -1), turns.score, found)
     item, at = np.nonzero((place < demand) & (turns.user >= 0))
     return FirstComeLists(lists, np.sort(lists.edges_of(item, turns.user[item, at])))
 

@@ -90,6 +90,7 @@ def test_the_columns_of_the_matches(cold: NightResult, tables: Tables) -> None:
         ("score", "float"),
         ("p_active", "float"),
         ("source", "string"),
+        ("round", "int32"),
         ("rank", "int32"),
     ]
     assert not any(column.null_count for column in table.columns)
@@ -97,6 +98,9 @@ def test_the_columns_of_the_matches(cold: NightResult, tables: Tables) -> None:
     assert len(frame) == cold.metrics["allocation"]["matches"] > 0
     assert set(frame["item"]) <= set(tables.items.ids[tables.new_items(cold.metrics["data"]["day"])])
     assert set(frame["source"]) <= SOURCES
+    asked = frame["source"].isin(["price_round", "free_places"])
+    assert frame["round"][asked].between(0, cold.metrics["candidates"]["rounds"][-1]["round"]).all()
+    assert (frame["round"][~asked] == 0).all()
     assert (frame["score"] > 0).all()
     assert ((frame["p_active"] > 0) & (frame["p_active"] < 1)).all()
     for _, rows in frame.groupby("item", sort=False):

@@ -2,9 +2,11 @@
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dualrec.models.exact_search import ExactSearch
 from dualrec.models.heads import Head
 from dualrec.models.pair_scores import DEFAULT_BETA, SIGNIFICANT_BITS, PairScorer, _rounded
 
@@ -136,16 +138,16 @@ def test_scores_keep_16_bits() -> None:
 @settings(deadline=None, max_examples=300)
 @given(st.floats(2.0**-100, 2.0**100, width=32))
 def test_rounding_is_to_the_nearest_of_16_bits(value: float) -> None:
-    rounded = float(_rounded(np.array([value], np.float32))[0])
+    rounded = float(_rounded(torch.tensor([value], dtype=torch.float32))[0])
     fraction, _ = np.frexp(rounded)
     assert (fraction * 2**SIGNIFICANT_BITS) % 1 == 0
     assert abs(rounded - value) <= 2.0 ** (np.frexp(value)[1] - SIGNIFICANT_BITS - 1)
 
 
 def test_rounding_keeps_zero_and_small_integers() -> None:
-    few = np.array([0.0, 1.0, 3.0, 65535.0], np.float32)
-    assert (_rounded(few.copy()) == few).all()
-    assert _rounded(np.array([65537.0], np.float32))[0] == 65538, "halves go up"
+    few = torch.tensor([0.0, 1.0, 3.0, 65535.0])
+    assert torch.equal(_rounded(few.clone()), few)
+    assert _rounded(torch.tensor([65537.0]))[0] == 65538, "halves go up"
 
 
 def test_lift_is_the_product_plus_bias() -> None:
@@ -161,3 +163,24 @@ def test_lift_is_the_product_plus_bias() -> None:
 
 def test_only_a_skip_counts_against_an_item() -> None:
     assert {kind for kind, beta in DEFAULT_BETA.items() if beta < 0} == {"skip"}
+
+
+@pytest.mark.parametrize("device", ["cpu", *(["cuda"] if torch.cuda.is_available() else [])])
+@pytest.mark.parametrize(("first", "last"), [(0, 40), (0, 7), (13, 14), (25, 40)])
+def test_tiles_are_parts_of_rows(first: int, last: int, device: str) -> None:
+    """Up to the last bit, which may differ with the width of a matrix product."""
+    of = scorer(3)
+    items = np.array([4, 4, 29, 0, 17])
+    tile = of.tile(items, first, last, device).cpu().numpy()
+    rows = of.rows(items)[:, first:last]
+    np.testing.assert_allclose(tile, rows, rtol=UNIT)
+    assert ((tile == 0) == (rows == 0)).all()
+
+
+def test_an_exact_search_of_tiles_finds_the_best_of_rows() -> None:
+    of, price = scorer(3), np.random.default_rng(3).random(40).astype(np.float32) * np.float32(1e-3)
+    user, score = ExactSearch(of.tile, of.items, of.users).best(np.arange(30), price, 9)
+    rows = of.rows(np.arange(30))
+    assert (np.diff(score - np.where(user >= 0, price[user], 0), axis=1)[user[:, 1:] >= 0] <= 1e-9).all()
+    best = np.sort(rows - price, axis=1)[:, ::-1][:, :9]
+    np.testing.assert_allclose(np.where(user >= 0, score - price[user], 0), np.maximum(best, 0), atol=1e-8)

@@ -7,11 +7,12 @@ import pytest
 from scipy.optimize import linprog
 from scipy.sparse import csr_array, kron, vstack
 
-from dualrec.solvers import price_rounds
+from dualrec.solvers import all_pairs_search
 from dualrec.solvers.allocation import Status
-from dualrec.solvers.candidate_lists import BY_PRICE, FIRST_COME, FREE_PLACES, ExtraLists
+from dualrec.solvers.candidate_lists import BY_PRICE, CODES, FIRST_COME, FREE_PLACES, ExtraLists, lists_from_padded
 from dualrec.solvers.candidate_source import RowSource
 from dualrec.solvers.certificate import check, relative_gap
+from dualrec.solvers.column_limits import without_hopeless
 from dualrec.solvers.dense_instances import CategoryRows, Dense
 from dualrec.solvers.errors import ProblemError
 from dualrec.solvers.price_rounds import PriceRounds, search_candidates
@@ -141,7 +142,7 @@ def test_places_of_small_value_are_filled_too() -> None:
     result = search_candidates(source, 60, np.full(900, 8), options)
     assert result.allocation.matches == 900 * 8
     assert result.allocation.status is Status.WITHIN_GAP
-    assert (result.found == FREE_PLACES).any()
+    assert (result.found % CODES == FREE_PLACES).any()
 
 
 def test_an_approximate_source_speaks_for_the_pairs_searched() -> None:
@@ -165,7 +166,7 @@ def test_extra_candidates_keep_their_name(given: bool) -> None:
         for i, u in zip(item, user, strict=True)
     ]
     assert result.found[edges].tolist() == code.tolist()
-    assert set(result.found.tolist()) <= {FIRST_COME, BY_PRICE, FREE_PLACES, 5, 6}
+    assert set((result.found % CODES).tolist()) <= {FIRST_COME, BY_PRICE, FREE_PLACES, 5, 6}
 
 
 def test_extra_candidates_that_do_not_fit_are_refused() -> None:
@@ -200,9 +201,9 @@ def test_an_answer_below_first_come_is_not_taken(monkeypatch: pytest.MonkeyPatch
         found = true_solve(problem, *arguments, **options)
         return replace(found, chosen=found.chosen[:0])
 
-    true_solve = price_rounds.solve
-    monkeypatch.setattr(price_rounds, "solve", nothing)
-    monkeypatch.setattr(price_rounds._Search, "_fill_free_places", lambda self, held: None)
+    true_solve = all_pairs_search.solve
+    monkeypatch.setattr(all_pairs_search, "solve", nothing)
+    monkeypatch.setattr(all_pairs_search.AllPairsSearch, "_fill_free_places", lambda self, held, number: None)
     scores, demand, capacity = random_instance(9)
     result = search_candidates(source_of(scores), demand, capacity, FEW)
     assert result.allocation.value == pytest.approx(result.first_come.value)
@@ -210,8 +211,10 @@ def test_an_answer_below_first_come_is_not_taken(monkeypatch: pytest.MonkeyPatch
 
 
 def test_an_interrupted_solve_ends_the_search(monkeypatch: pytest.MonkeyPatch) -> None:
-    true_solve = price_rounds.solve
-    monkeypatch.setattr(price_rounds, "solve", lambda *a, **k: replace(true_solve(*a, **k), status=Status.INTERRUPTED))
+    true_solve = all_pairs_search.solve
+    monkeypatch.setattr(
+        all_pairs_search, "solve", lambda *a, **k: replace(true_solve(*a, **k), status=Status.INTERRUPTED)
+    )
     result = search_candidates(Dense(40, 600).make(1), 30, np.full(600, 1), PriceRounds(40, 40, gap=0))
     assert len(result.rounds) == 1
     assert result.allocation.status is Status.INTERRUPTED
@@ -265,3 +268,32 @@ def test_a_time_limit_ends_the_search_with_the_best_answer_so_far() -> None:
 def test_a_time_limit_that_is_no_time_is_refused() -> None:
     with pytest.raises(ProblemError, match="time_limit"):
         PriceRounds(time_limit=0)
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_hopeless_candidates_are_in_no_better_allocation(seed: int) -> None:
+    """Against the linear program with each such pair forced in; matches stay; the rest may go on to the optimum."""
+    scores, demand, capacity = random_instance(seed)
+    options = replace(FEW, rounds=3)
+    result = search_candidates(source_of(scores), demand, capacity, options)
+    problem, answer = result.problem, result.allocation
+    item, user = problem.item_of(np.arange(problem.edges)), problem.user
+    everything = lists_from_padded(*source_of(scores).best(np.arange(len(scores)), np.zeros(scores.shape[1]), 30), 0)
+    room = dual_value(scores, demand, capacity, answer.user_prices) - answer.value
+    mine = item[answer.chosen], user[answer.chosen]
+    kept, dropped = without_hopeless(everything, answer.user_prices, demand, *mine, room + 1e-9)
+    assert kept.edges + dropped == everything.edges
+    assert (kept.edges_of(*mine) >= 0).all()
+    left = np.zeros_like(scores)
+    left[kept.item, kept.user] = kept.score
+    assert optimum(left, demand, capacity) == pytest.approx(optimum(scores, demand, capacity), rel=1e-6)
+
+
+def test_a_limit_of_candidates_that_bites_is_told() -> None:
+    source, capacity = Dense(60, 900).make(6), np.full(900, 3)
+    tight = PriceRounds(40, 40, rounds=3, gap=0.0, max_candidates=50)
+    limited = search_candidates(source, 30, capacity, tight)
+    free = search_candidates(source, 30, capacity, replace(tight, max_candidates=3000))
+    assert limited.cut > 0 == free.cut
+    assert limited.cut == sum(record.cut for record in limited.rounds)
+    assert limited.allocation.value >= limited.first_come.value
