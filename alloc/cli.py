@@ -7,6 +7,7 @@ import errno
 import json
 import os
 import sys
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -24,6 +25,19 @@ Overrides = Annotated[
 
 # Exported by typer only through this subclass: the error of a command line that cannot be read.
 _UsageError = typer.BadParameter.__bases__[0]
+
+
+class Scores(StrEnum):
+    """What an evaluation scores the pairs with."""
+
+    MODEL = "model"
+    CATEGORY = "category"
+
+
+_EVALUATIONS = {
+    Scores.MODEL: "dualrec.alloc.evaluate_days:evaluate_days",
+    Scores.CATEGORY: "dualrec.alloc.evaluate_category:evaluate_category",
+}
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -131,12 +145,19 @@ def evaluate(
     config: ConfigOption = "nightly",
     data: DataOption = None,
     out: OutOption = None,
+    scores: Annotated[
+        Scores,
+        typer.Option(
+            "--scores", help="The night's models, or the user's share of the item's category times P(active)."
+        ),
+    ] = Scores.MODEL,
     debug: DebugOption = False,
     overrides: Overrides = None,
 ) -> None:
     """Compare the nights of several days with the truth.
 
-    Runs the night of each day, and sets each allocation beside what users did afterwards.
+    Runs the night of each day, and sets each allocation beside what users did afterwards. With --scores category nothing
+    is trained but the activity model: what is compared is the allocation alone, with first come on the same scores.
     """
     from .config import load_config
     from .progress import make_progress
@@ -144,8 +165,7 @@ def evaluate(
 
     settings = load_config(config, _overrides(data, out, overrides))
     chosen = _days(days)
-    evaluate_days = resolve("dualrec.alloc.evaluate_days:evaluate_days")
-    print(evaluate_days(settings, chosen, make_progress()))
+    print(resolve(_EVALUATIONS[scores])(settings, chosen, make_progress()))
 
 
 @app.command()

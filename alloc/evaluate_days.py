@@ -1,6 +1,7 @@
 """The evaluation protocol over several days: each day's night without its report, and the outcomes pooled."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from .lock import run_lock
 from .night import run_key
 from .progress import Progress
 from .show import format_number, format_table
+from .stage import Stage
 from .stage_list import STAGES
 from .stage_store import FinishedStage, run_stages
 
@@ -20,13 +22,29 @@ _POOLED = {"hit_rate": "matches", "recall": "items_scored", "precision": "items_
 _SUMMED = ("came_true", "items_scored", "matches")
 
 
-def evaluate_days(config: Config, days: Sequence[int], progress: Progress) -> str:
+@dataclass(frozen=True)
+class Evaluation:
+    """What is run and told of each day.
+
+    ``suffix``: of the names of its files. ``result``: a day's figures from its finished stages. ``pooled``: figures over
+    all days from those of each. ``table``: both as text.
+    """
+
+    suffix: str
+    stages: Sequence[Stage]
+    result: Callable[[Mapping[str, FinishedStage]], dict[str, Any]]
+    pooled: Callable[[Sequence[Mapping[str, Any]]], dict[str, Any]]
+    table: Callable[[Mapping[int, Mapping[str, Any]], Mapping[str, Any]], str]
+
+
+def evaluate_days(config: Config, days: Sequence[int], progress: Progress, kind: Evaluation | None = None) -> str:
     """Run the stages up to the evaluation for each day and return a table of outcomes by day and pooled.
 
     Writes `OUT/evaluation/NAME-REGIME.json` with the same figures, whole or not at all. A day with nothing to score is
-    left out and named in the table; an evaluation that was stopped goes on after the days that were done. Raises
-    InputError when no day has a truth window, and what the stages raise.
+    left out and named in the table; an evaluation that was stopped goes on after the days that were done. ``kind``: the
+    night's models when None. Raises InputError when no day has a truth window, and what the stages raise.
     """
+    kind = kind or _MODEL
     out = Path(config.out) / FOLDER
     results: dict[int, dict[str, Any]] = {}
     skipped = []
@@ -34,18 +52,18 @@ def evaluate_days(config: Config, days: Sequence[int], progress: Progress) -> st
         for day in days:
             progress.note(f"day {day}")
             try:
-                results[day] = _one_day(config, day, out, progress)
+                results[day] = _one_day(config, day, out, progress, kind)
             except EmptyDayError as error:
                 if len(days) == 1:
                     raise
                 skipped.append(f"day {day} left out: {error}")
         if not results:
             raise InputError(f"none of the days {_shown(days)} could be evaluated; {skipped[0]}")
-        pooled = pool([result["outcome"] for result in results.values()])
+        pooled = kind.pooled(list(results.values()))
         about = next(iter(results.values()))["data"]
-        path = out / f"{about['name']}-{about['regime']}.json"
+        path = out / f"{about['name']}-{about['regime']}{kind.suffix}.json"
         save_json(path, {"days": results, "pooled": pooled, "skipped": skipped})
-    return "\n".join([days_table(results, pooled), *skipped, f"figures: {path}"])
+    return "\n".join([kind.table(results, pooled), *skipped, f"figures: {path}"])
 
 
 def pool(outcomes: Sequence[Mapping[str, Mapping[str, float]]]) -> dict[str, dict[str, float]]:
@@ -79,35 +97,42 @@ def _figures(figures: Mapping[str, float]) -> tuple[str, ...]:
     return tuple(format_number(figures[key]) for key in ("hit_rate", "recall", "came_true"))
 
 
-def _one_day(config: Config, day: int, out: Path, progress: Progress) -> dict[str, Any]:
+def _one_day(config: Config, day: int, out: Path, progress: Progress, kind: Evaluation) -> dict[str, Any]:
     """The day's figures; those of an earlier run with the same settings, data and program are read, not made again."""
     night = config.model_copy(update={"data": config.data.model_copy(update={"day": day})})
     fingerprint = data_fingerprint(night)
-    stored = out / "days" / f"day{day}-{run_key(night, fingerprint)[:16]}.json"
+    stored = out / "days" / f"day{day}{kind.suffix}-{run_key(night, fingerprint)[:16]}.json"
     if stored.exists():
         progress.note(f"day {day}: reused")
         return dict(load_json(stored))
-    finished = run_stages(STAGES[:-1], night, out / "work", progress, fingerprint)
+    finished = run_stages(kind.stages, night, out / "work", progress, fingerprint)
     about = load_json(finished["tables"].folder / "night.json")
     if not about["has_truth"]:
         raise EmptyDayError(f"day {day} has no truth window in the data, which is needed to evaluate it")
     stored.parent.mkdir(exist_ok=True)
-    save_json(stored, _result(finished, about))
+    about = {key: about[key] for key in ("name", "day", "regime")}
+    seconds = {name: stage.seconds for name, stage in finished.items()}
+    save_json(stored, {"data": about, "seconds": seconds, **kind.result(finished)})
     return dict(load_json(stored))
 
 
-def _result(finished: Mapping[str, FinishedStage], about: Mapping[str, Any]) -> dict[str, Any]:
+def _result(finished: Mapping[str, FinishedStage]) -> dict[str, Any]:
     evaluation = load_json(finished["evaluation"].folder / "evaluation.json")
     return {
-        "data": {key: about[key] for key in ("name", "day", "regime")},
         "allocation": load_json(finished["allocation"].folder / "allocation.json"),
         "activity": load_json(finished["activity"].folder / "activity.json"),
         "ranking_auc": evaluation["ranking_auc"],
         "baselines": evaluation["baselines"],
         "outcome": evaluation["outcome"],
-        "seconds": {name: stage.seconds for name, stage in finished.items()},
     }
+
+
+def _pooled(results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    return pool([result["outcome"] for result in results])
 
 
 def _shown(days: Sequence[int]) -> str:
     return ", ".join(map(str, days))
+
+
+_MODEL = Evaluation("", STAGES[:-1], _result, _pooled, days_table)
