@@ -5,11 +5,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from ..models.exact_search import ExactSearch
 from ..models.heads import Head
 from ..models.pair_scores import PairScorer
 from ..solvers.candidate_source import RowSource
 from .artifacts import load_array, load_json
 from .authors import author_rows
+from .errors import InputError
 from .night_view import NightView
 
 
@@ -52,3 +54,12 @@ def row_source(scorer: PairScorer, threads: int) -> RowSource:
     """The scorer as a source of candidates: exact, over all pairs. Matrix products run on one thread a block."""
     torch.set_num_threads(1)
     return RowSource(scorer.rows, scorer.items, scorer.users, threads=threads)
+
+
+def tile_search(scorer: PairScorer, device: str) -> ExactSearch:
+    """The same source by tiles on a device. Raises InputError where the device is "cuda" and there is none."""
+    if device == "cuda" and not torch.cuda.is_available():
+        raise InputError('retrieval.device is "cuda", but torch finds no such device; use retrieval.device=cpu')
+    return ExactSearch(
+        lambda items, first, last: scorer.tile(items, first, last, device), scorer.items, scorer.users, device=device
+    )

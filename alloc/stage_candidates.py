@@ -6,19 +6,25 @@ import numpy as np
 
 from ..solvers.allocation import Status
 from ..solvers.candidate_lists import ExtraLists
+from ..solvers.candidate_source import CandidateSource, RowSource
 from ..solvers.price_rounds import PriceRounds, Round, SearchResult, search_candidates
 from .artifacts import load_array, save_arrays, save_json
 from .config import AllocationOptions
 from .errors import InputError
 from .night_view import NightView, load_view
-from .scorer import load_scorer, row_source
+from .scorer import load_scorer, row_source, tile_search
 from .stage import StageContext
 
 
 def run(context: StageContext) -> None:
     """Write the candidates as CSR over `retrieval`'s items and users, the search's answer, and `candidates.json`."""
     view, retrieval = load_view(context.input("tables")), context.input("retrieval")
-    source = row_source(load_scorer(view, retrieval, context.input("ranking")), context.threads)
+    scorer = load_scorer(view, retrieval, context.input("ranking"))
+    rows = row_source(scorer, context.threads)
+    source: CandidateSource = rows
+    extra = _extra(context, rows)
+    if context.config.retrieval.device != "cpu":
+        source = tile_search(scorer, context.config.retrieval.device)
     capacity = user_capacity(view, load_array(retrieval / "users.npy"), context.config.allocation)
     options = _options(context)
     task = context.progress.task("all pairs", source.items * (options.rounds + 2))
@@ -28,7 +34,7 @@ def run(context: StageContext) -> None:
         capacity,
         options,
         threads=context.threads,
-        extra=_extra(context),
+        extra=extra,
         on_round=lambda record: context.progress.note(_line(record)),
         progress=task.advance,
     )
@@ -62,9 +68,11 @@ def _options(context: StageContext) -> PriceRounds:
     )
 
 
-def _extra(context: StageContext) -> ExtraLists:
+def _extra(context: StageContext, source: RowSource) -> ExtraLists:
+    """The finds of the retrievals, with their scores."""
     folder = context.input("retrieval")
-    return ExtraLists(*(np.array(load_array(folder / f"extra_{name}.npy")) for name in ("indptr", "user", "code")))
+    indptr, user, code = (np.array(load_array(folder / f"extra_{name}.npy")) for name in ("indptr", "user", "code"))
+    return ExtraLists(indptr, user, code, source.scores_of(indptr, user))
 
 
 def _save(context: StageContext, found: SearchResult, capacity: np.ndarray) -> None:

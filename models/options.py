@@ -59,6 +59,9 @@ class RetrievalOptions(Options):
     sequential: int = Field(default=300, ge=1, description="users still available in one pass in upload order")
     price_rounds: int = Field(default=4, ge=0, description="times that candidates are sought again at current prices")
     price_candidates: int = Field(default=300, ge=1, description="users of a price round")
+    device: Literal["cpu", "cuda"] = Field(
+        default="cpu", description="where the search over all pairs runs; a GPU's scores may differ in the last bit"
+    )
 
 
 class ScoreOptions(Options):
