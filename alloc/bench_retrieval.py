@@ -12,14 +12,16 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import torch
 
-from ..models.approximate_search import ApproximateSearch
 from ..models.inner_product import InnerProduct
+from ..models.torch_threads import each_on_one_thread
+from ..models.user_lists import user_lists
 from ..solvers.candidate_source import CandidateSource
 from ..solvers.dense_instances import Dense, DensePairs
+from ..solvers.list_source import ListSource
 from ..solvers.price_rounds import PriceRounds, search_candidates
 from ..solvers.search_result import Round, SearchResult
 from ..solvers.threads import cores
-from ..solvers.tile_source import TileSource
+from ..solvers.tile_source import Tile, TileSource
 
 BARE_BLOCKS = (16, 64, 256)
 """Items multiplied at once by the bare product; the quickest counts."""
@@ -33,13 +35,20 @@ def scores_of(pairs: DensePairs) -> InnerProduct:
 
 def exact(scores: InnerProduct) -> TileSource:
     """All pairs, a tile at a time; products run on one thread a block of items."""
-    torch.set_num_threads(1)
-    return TileSource(lambda items, first, last: scores.tile(items, first, last).numpy(), scores.items, scores.users)
+    return TileSource(tile_of(scores), scores.items, scores.users)
 
 
-def approximate(scores: InnerProduct, lists: int, probes: int) -> ApproximateSearch:
-    """Some of the pairs, by an index."""
-    return ApproximateSearch(scores.item_vector, scores.user_vector, scores.pairs, lists=lists, probes=probes)
+def tile_of(scores: InnerProduct) -> Tile:
+    """Its tiles for a source that asks for several at once."""
+    return each_on_one_thread(lambda items, first, last: scores.tile(items, first, last).numpy())
+
+
+def approximate(scores: InnerProduct, lists: int, probes: int) -> ListSource:
+    """The pairs of each item with the users of the lists nearest to it."""
+    made = user_lists(scores.user_vector, lists)
+    listed = InnerProduct(scores.item_vector, scores.user_vector[made.order])
+    nearest = made.nearest(scores.item_vector, probes)
+    return ListSource(tile_of(listed), made.order, made.bounds, nearest)
 
 
 def bare_seconds(scores: InnerProduct, items: int, count: int) -> float:
@@ -130,8 +139,8 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=8)
     parser.add_argument("--gap", type=float, default=1e-3)
     parser.add_argument("--search", default="exact,approximate")
-    parser.add_argument("--lists", type=int, default=1024)
-    parser.add_argument("--probes", type=int, default=64)
+    parser.add_argument("--lists", type=int, default=256)
+    parser.add_argument("--probes", type=int, default=16)
     parser.add_argument("--pass-items", type=int, default=0, help="items of the pass measured beside the bare product")
     parser.add_argument("--seed", type=int, default=0)
     return parser.parse_args(words)

@@ -8,6 +8,7 @@ import torch
 from ..models.exact_search import ExactSearch
 from ..models.heads import Head
 from ..models.pair_scores import PairScorer
+from ..models.torch_threads import each_on_one_thread
 from ..solvers.candidate_source import RowSource
 from .artifacts import load_array, load_json
 from .authors import author_rows
@@ -52,8 +53,7 @@ def excluded_pairs(view: NightView, users: np.ndarray, items: np.ndarray) -> np.
 
 def row_source(scorer: PairScorer, threads: int) -> RowSource:
     """The scorer as a source of candidates: exact, over all pairs. Matrix products run on one thread a block."""
-    torch.set_num_threads(1)
-    return RowSource(scorer.rows, scorer.items, scorer.users, threads=threads)
+    return RowSource(each_on_one_thread(scorer.rows), scorer.items, scorer.users, threads=threads)
 
 
 def tile_search(scorer: PairScorer, device: str) -> ExactSearch:

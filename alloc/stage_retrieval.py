@@ -5,8 +5,9 @@ import torch
 
 from ..models.similar_items import similar_item_users
 from ..models.tower_inputs import item_inputs, user_inputs
-from ..models.tower_training import TrainingDay, shape_record, train_towers, training_day
+from ..models.tower_training import shape_record, train_towers
 from ..models.towers import Towers, all_items, all_users
+from ..models.training_days import TrainingDay, training_day
 from ..models.user_index import build_user_index, nearest_users
 from .artifacts import load_array, save_arrays, save_json
 from .errors import InputError
@@ -73,7 +74,7 @@ def _train(context: StageContext, view: NightView) -> tuple[Towers, list[float]]
     days = training_days(context, view)
     task = context.progress.task("training", 1.0)
     try:
-        return train_towers(days, context.config.towers, context.config.seed, task.advance)
+        return train_towers(days, context.config.towers, context.config.seed, task.advance, items=view.log.items)
     except ValueError as error:
         raise InputError(f"retrieval: {error}; more towers.train_days or another --day may help") from None
 

@@ -29,9 +29,12 @@ class InnerProduct:
 
     @torch.no_grad()
     def tile(self, items: np.ndarray, first: int, last: int, device: str = "cpu") -> torch.Tensor:
-        """Scores of item rows int64[n] with the users first to last, float32[n, last - first] on the device."""
+        """<item, user> of item rows int64[n] and the users first to last, float32[n, last - first] on the device.
+
+        What is below 0 is a score of 0: no candidate, to any source made of tiles.
+        """
         item, columns = self._on(device)
-        return (item[torch.from_numpy(items).to(device)] @ columns[:, first:last]).clamp_(min=0)
+        return item[torch.from_numpy(items).to(device)] @ columns[:, first:last]
 
     def pairs(self, items: np.ndarray, users: np.ndarray) -> np.ndarray:
         """Scores of pairs of item rows and user rows, float32[n]."""

@@ -49,6 +49,25 @@ class TowerOptions(Options):
     target_days: int = Field(default=1, ge=1, description="days after an item's upload day that count as its outcome")
     history_days: int = Field(default=30, ge=1, description="days of interactions that the features look back over")
     positives_per_item: int = Field(default=300, ge=1, description="most positives of one item in an epoch")
+    item_id: bool = Field(default=False, description="an embedding of each item's own, which a new item does not have")
+    sa: bool = Field(
+        default=False, description="with item_id: each sample is learnt from twice, once without the item's embedding"
+    )
+    ef: bool = Field(
+        default=True, description="features of the users who met the item, and of those who met items similar to it"
+    )
+    negatives_from: Literal["active", "batch"] = Field(
+        default="active", description="negatives: active users at random, or the other positives' users of the batch"
+    )
+    patience: int = Field(
+        default=0, ge=0, description="epochs without gain on held-out positives before training ends; 0 = all epochs"
+    )
+
+    @model_validator(mode="after")
+    def _sa_drops_an_id(self) -> "TowerOptions":
+        if self.sa and not self.item_id:
+            raise ValueError("sa is true and item_id is false, expected item_id too: sa drops the item's embedding")
+        return self
 
 
 class RetrievalOptions(Options):

@@ -8,9 +8,12 @@ from scipy import sparse
 from .activity_features import activity_features, mark_sessions
 from .history import History, audience, user_history
 from .log import Log
+from .similar_audience import similar_audience
 
 MAX_CODES = 64
 _CONTEXT = "last_"
+TOUCHED = 3
+"""Column of an item's dense features: how many users already touched it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,7 +32,8 @@ class ItemInputs:
     """Of the items ``rows`` int64[n]: ``token`` int64[n] (-1 unknown), ``content`` float32[n, d], ``dense`` float32[n, m].
 
     ``audience`` CSR float32[n, tokens] is the mean history of the users who already touched the item,
-    ``audience_content`` float32[n, d] their mean content, ``touched`` int64[n] how many they are.
+    ``audience_content`` float32[n, d] their mean content, ``touched`` int64[n] how many they are. ``similar`` and
+    ``similar_content`` are the same of the users who touched the items most similar to it.
     """
 
     rows: np.ndarray
@@ -39,6 +43,8 @@ class ItemInputs:
     audience: sparse.csr_matrix
     audience_content: np.ndarray
     touched: np.ndarray
+    similar: sparse.csr_matrix
+    similar_content: np.ndarray
 
 
 def user_inputs(log: Log, day: int, history_days: int, features: dict[str, np.ndarray]) -> UserInputs:
@@ -63,7 +69,8 @@ def item_inputs(log: Log, day: int, items: np.ndarray, history: History) -> Item
     token = np.full(len(items), -1, np.int64) if log.tokens_are_items else log.token[items].astype(np.int64)
     heat = np.log1p(_recent(log, day)[token]) / 4
     dense = np.stack([np.sin(angle), np.cos(angle), angle / np.pi - 1, np.log1p(touched), heat], 1)
-    return ItemInputs(items, token, log.content[items], dense.astype(np.float32), tokens, content, touched)
+    similar = similar_audience(log, day, items, history)
+    return ItemInputs(items, token, log.content[items], dense.astype(np.float32), tokens, content, touched, *similar)
 
 
 def _recent(log: Log, day: int) -> np.ndarray:

@@ -2,87 +2,62 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import softplus
 
+from .early_stopping import BestEpoch, held_out_loss, split_positives
 from .history import HALF_LIVES
-from .log import Log
 from .options import TowerOptions
-from .tower_inputs import ItemInputs, UserInputs, item_inputs, user_inputs
-from .towers import Towers, TowerShape, one_thread
-
-
-@dataclass(frozen=True, eq=False)
-class TrainingDay:
-    """One past day: its new items, what was known at its end, and who interacted in the days after.
-
-    ``item`` int64[n] places in ``items``, ``user`` int64[n]: the positives, each pair once. ``active``: int64 rows of the
-    known users who came in the days after.
-    """
-
-    users: UserInputs
-    items: ItemInputs
-    item: np.ndarray
-    user: np.ndarray
-    active: np.ndarray
-
-
-def training_day(log: Log, day: int, options: TowerOptions, hide: bool, features: dict[str, np.ndarray]) -> TrainingDay:
-    """The day as it was known at its end (``hide``: strict cold) and the positives of the ``target_days`` after it."""
-    past = log.between(0, day)
-    past = past.without_new_items(day) if hide else past
-    users = user_inputs(past, day, options.history_days, features)
-    items = item_inputs(past, day, log.new_items(day), users.history)
-    item, user = later_positives(log, day, options.target_days, items.rows, users.known)
-    after = log.between(day + 1, day + options.target_days)
-    return TrainingDay(users, items, item, user, np.flatnonzero(after.known() & users.known))
-
-
-def later_positives(
-    log: Log, day: int, days: int, items: np.ndarray, known: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Distinct (place in ``items``, user) pairs with a positive interaction in the ``days`` after ``day``; known users."""
-    after = log.between(day + 1, day + days)
-    place = np.full(log.items, -1)
-    place[items] = np.arange(len(items))
-    rows = np.flatnonzero((place[after.item] >= 0) & known[after.user] & after.positive())
-    pairs = np.unique(place[after.item[rows]] * np.int64(log.users) + after.user[rows])
-    return pairs // log.users, pairs % log.users
+from .torch_threads import one_thread
+from .tower_loss import pair_loss
+from .towers import Towers, TowerShape
+from .training_days import TrainingDay
 
 
 @one_thread()
 def train_towers(
-    days: list[TrainingDay], options: TowerOptions, seed: int, done: Callable[[float], None] = lambda _: None
+    days: list[TrainingDay],
+    options: TowerOptions,
+    seed: int,
+    done: Callable[[float], None] = lambda _: None,
+    *,
+    items: int = 0,
 ) -> tuple[Towers, list[float]]:
     """Fit on one thread, so that the weights are the same on every machine with the same libraries.
 
-    Each positive is set against ``negatives`` active users for the same item (random-user negatives of the paper), with
-    the sampling correction log(negatives); at most ``positives_per_item`` of an item in an epoch, lest a few items be all
-    that is learnt. Returns the towers and the mean loss of each epoch; ``done`` is called with the share of the work that
-    each step was. Raises ValueError without positives.
+    Each positive is set against ``negatives`` users for the same item, active ones at random (the paper's) or those of the
+    batch's other positives, with the correction for how they were sampled; at most ``positives_per_item`` of an item in an
+    epoch, lest a few items be all that is learnt. ``items``: how many there are, needed where each has an embedding of its
+    own. Returns the towers and the mean loss of each epoch; with ``patience`` those of the epoch that was best on held-out
+    positives. ``done`` is called with the share of the work that each step was. Raises ValueError without positives.
     """
     days = [day for day in days if len(day.item)]
     if not days:
         raise ValueError("no user interacted with a new item on the training days; nothing can be learnt")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        towers = Towers(_shape(days[0], options.dim))
+        towers = Towers(_shape(days[0], items, options))
     towers.standardise(np.concatenate([day.users.dense[day.users.known] for day in days]))
+    days, held_out = split_positives(days, seed) if options.patience else (days, [])
     plan = [_epoch_batches(days, options, np.random.default_rng([seed, epoch])) for epoch in range(options.epochs)]
     step = _optimiser(towers, options, sum(len(batches) for batches in plan), done)
-    losses = []
+    losses: list[float] = []
+    best = BestEpoch(options.patience)
     for epoch, batches in enumerate(plan):
         generator = np.random.default_rng([seed, epoch, 1])
         total = 0.0
         for day, rows in batches:
-            loss = _loss(towers, days[day], rows, options.negatives, generator)
+            loss = pair_loss(towers, days[day], rows, options, generator)
             step(loss)
             total += float(loss.detach()) * len(rows)
         losses.append(total / sum(len(rows) for _, rows in batches))
+        if options.patience and best.over(towers, held_out_loss(towers, held_out, options, seed)):
+            done(sum(len(batches) for batches in plan[epoch + 1 :]) / sum(len(batches) for batches in plan))
+            break
+    best.restore(towers)
     return towers.eval(), losses
 
 
@@ -108,7 +83,7 @@ def shape_record(towers: Towers) -> dict[str, int]:
     return asdict(towers.shape)
 
 
-def _shape(day: TrainingDay, dim: int) -> TowerShape:
+def _shape(day: TrainingDay, items: int, options: TowerOptions) -> TowerShape:
     return TowerShape(
         tokens=day.users.history.weights[0].shape[1],
         content=day.users.history.content.shape[1],
@@ -116,7 +91,9 @@ def _shape(day: TrainingDay, dim: int) -> TowerShape:
         user_dense=day.users.dense.shape[1],
         user_codes=day.users.codes.shape[1],
         item_dense=day.items.dense.shape[1],
-        dim=dim,
+        dim=options.dim,
+        items=items if options.item_id else 0,
+        ef=options.ef,
     )
 
 
@@ -139,16 +116,3 @@ def _capped(item: np.ndarray, most: int, generator: np.random.Generator) -> np.n
     ordered = item[by_item]
     rank = np.arange(len(ordered)) - np.searchsorted(ordered, ordered)
     return generator.permutation(by_item[rank < most])
-
-
-def _loss(towers: Towers, day: TrainingDay, rows: np.ndarray, negatives: int, generator: np.random.Generator) -> Tensor:
-    count = len(rows)
-    others = day.active[generator.integers(0, len(day.active), 2 * count)]
-    vectors, biases = towers.users(day.users, np.concatenate([day.user[rows], others]))
-    item = towers.items(day.items, day.item[rows])
-    positive = (vectors[:count] * item).sum(1) + biases[:count]
-    drawn = torch.from_numpy(generator.integers(count, 3 * count, (count, negatives)))
-    negative = torch.einsum("nkd,nd->nk", vectors[drawn], item) + biases[drawn]
-    # With n negatives to each positive the trained logit is the lift minus log(n).
-    shift = math.log(negatives)
-    return (softplus(shift - positive) + softplus(negative - shift).sum(1)).mean()

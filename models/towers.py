@@ -4,8 +4,6 @@ The inner product, with the user's bias, is the logarithm of how much likelier t
 to interact with the item: the item's own popularity is left out, for new items have none yet.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +11,8 @@ import torch
 from scipy import sparse
 from torch import Tensor, nn
 
-from .tower_inputs import MAX_CODES, ItemInputs, UserInputs
+from .torch_threads import one_thread
+from .tower_inputs import MAX_CODES, TOUCHED, ItemInputs, UserInputs
 
 _HIDDEN = 128
 _CODE_DIM = 8
@@ -22,7 +21,10 @@ _BATCH = 16_384
 
 @dataclass(frozen=True)
 class TowerShape:
-    """All that is needed to build the network again: the widths of its inputs, and half of that of its vectors."""
+    """All that is needed to build the network again: the widths of its inputs, and half of that of its vectors.
+
+    ``items``: how many have an embedding of their own, 0: none has. ``ef``: whether the item vector sees who met the item.
+    """
 
     tokens: int
     content: int
@@ -31,10 +33,16 @@ class TowerShape:
     user_codes: int
     item_dense: int
     dim: int
+    items: int = 0
+    ef: bool = True
 
 
 class Towers(nn.Module):
-    """User vector = [history, MLP(features)], item vector = [token + content + audience, MLP(of that, features)]."""
+    """User vector = [history, MLP(features)], item vector = [token + content + id + audience, MLP(of that, features)].
+
+    The audience (EF of the paper) is who met the item lately, and who met items similar to it. The id is an embedding of
+    the item's own: 0 where it is dropped (SA) and for items that the towers have not been trained on.
+    """
 
     def __init__(self, shape: TowerShape) -> None:
         super().__init__()
@@ -43,6 +51,9 @@ class Towers(nn.Module):
         self.token = nn.Embedding(max(shape.tokens, 1), dim)
         nn.init.normal_(self.token.weight, std=0.3 / dim**0.5)
         self.content = nn.Linear(shape.content, dim, bias=False) if shape.content else None
+        self.identity = nn.Embedding(shape.items, dim) if shape.items else None
+        if self.identity is not None:
+            nn.init.zeros_(self.identity.weight)
         self.codes = nn.ModuleList(nn.Embedding(MAX_CODES, _CODE_DIM) for _ in range(shape.user_codes))
         width = shape.user_dense + shape.half_lives + _CODE_DIM * shape.user_codes
         self.user = nn.Sequential(nn.Linear(width, _HIDDEN), nn.ReLU(), nn.Linear(_HIDDEN, dim + 1))
@@ -50,6 +61,7 @@ class Towers(nn.Module):
         self.scale = nn.Parameter(torch.full((shape.half_lives,), 3.0))
         self.content_scale = nn.Parameter(torch.tensor(1.0))
         self.audience_scale = nn.Parameter(torch.tensor(1.0))
+        self.similar_scale = nn.Parameter(torch.tensor(0.3))
         self.register_buffer("mean", torch.zeros(shape.user_dense))
         self.register_buffer("spread", torch.ones(shape.user_dense))
 
@@ -70,30 +82,30 @@ class Towers(nn.Module):
         features = self.user(torch.cat(parts, 1))
         return torch.cat([history, features[:, :-1]], 1), features[:, -1]
 
-    def items(self, inputs: ItemInputs, rows: np.ndarray) -> Tensor:
+    def items(self, inputs: ItemInputs, rows: np.ndarray, *, with_id: bool = False) -> Tensor:
         """Vectors float32[n, 2 * dim] of the items at places ``rows`` of ``inputs``."""
         token = torch.from_numpy(inputs.token[rows])
         vector = self.token(token.clamp(min=0)) * (token >= 0)[:, None]
-        vector = vector + self.audience_scale * _bag(self.token.weight, inputs.audience, rows)
         if self.content is not None:
             vector = vector + self.content(_tensor(inputs.content, rows))
-            vector = vector + self.audience_scale * self.content(_tensor(inputs.audience_content, rows))
-        return torch.cat([vector, self.item(torch.cat([_tensor(inputs.dense, rows), vector], 1))], 1)
+        if self.identity is not None and with_id:
+            vector = vector + self.identity(torch.from_numpy(inputs.rows[rows]))
+        dense = _tensor(inputs.dense, rows)
+        if self.shape.ef:
+            vector = vector + self.audience_scale * self._met(inputs.audience, inputs.audience_content, rows)
+            vector = vector + self.similar_scale * self._met(inputs.similar, inputs.similar_content, rows)
+        else:
+            dense[:, TOUCHED] = 0
+        return torch.cat([vector, self.item(torch.cat([dense, vector], 1))], 1)
+
+    def _met(self, tokens: sparse.csr_matrix, content: np.ndarray, rows: np.ndarray) -> Tensor:
+        """What the users who met each item, or items similar to it, have done: float32[n, dim]."""
+        met = _bag(self.token.weight, tokens, rows)
+        return met if self.content is None else met + self.content(_tensor(content, rows))
 
     def _bags(self, weights: tuple[sparse.csr_matrix, ...], rows: np.ndarray) -> Tensor:
         bags = [scale * _bag(self.token.weight, each, rows) for scale, each in zip(self.scale, weights, strict=True)]
         return torch.stack(bags).sum(0)
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Torch on one thread within: sums in one order, whatever the machine. Not for several threads at once."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 @one_thread()

@@ -20,7 +20,7 @@ from .sequential import FirstComeLists, first_come_all_pairs
 from .solve import OPTIMAL_GAP, solve
 
 SLICE = 1024
-"""Items asked for in one call of the source."""
+"""Items asked for in one call of a source that does not say what suits it."""
 
 RECALL_ITEMS = 64
 """Items on which an approximate source's recall is measured."""
@@ -144,8 +144,9 @@ class AllPairsSearch:
         """Each item's best users at these prices, enough of them for the bound."""
         count = self._asked
         users, scores = [np.empty((0, count), np.int32)], [np.empty((0, count), np.float32)]
-        for begin in range(0, self.source.items, SLICE):
-            asked = np.arange(begin, min(begin + SLICE, self.source.items))
+        most = getattr(self.source, "asked_at_once", SLICE)
+        for begin in range(0, self.source.items, most):
+            asked = np.arange(begin, min(begin + most, self.source.items))
             user, score = self.source.best(asked, prices, count)
             users.append(user)
             scores.append(score)

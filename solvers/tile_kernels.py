@@ -13,9 +13,9 @@ CHUNK = 128
 
 
 class Kept(NamedTuple):
-    """What items have kept so far, in user order: net float64, user int32, score float32 [items, room], and the room is
-    more than the users kept; filled int64[items], entries in use; least float64[items], what a later one must exceed;
-    scratch float64[room].
+    """What items have kept so far, in the order in which it came: net float64, user int32, score float32 [items, room],
+    and the room is more than the users kept; filled int64[items], entries in use; least float64[items], what a later one
+    must exceed; scratch float64[room].
     """
 
     net: np.ndarray
@@ -60,7 +60,7 @@ def kth_largest(values: np.ndarray, count: int, k: int) -> float:
 
 @nb.njit(cache=True, nogil=True)
 def keep_best(kept: Kept, i: int, count: int) -> None:
-    """Keeps item i's `count` best of its more entries, in user order. In place."""
+    """Keeps item i's `count` best of its more entries, of equal ones the first, in their order. In place."""
     net, user, score, filled = kept.net[i], kept.user[i], kept.score[i], kept.filled[i]
     kept.scratch[:filled] = net[:filled]
     least = kth_largest(kept.scratch, filled, count)
@@ -81,14 +81,17 @@ def keep_best(kept: Kept, i: int, count: int) -> None:
 
 
 @nb.njit(cache=True, nogil=True)
-def add_tile(tile: np.ndarray, price: np.ndarray, first: int, count: int, kept: Kept) -> tuple[int, int]:
-    """Adds a tile, float32[items, users], with the prices float64[users] of these users, who are first, first + 1, ...
+def add_tile(
+    tile: np.ndarray, items: np.ndarray, users: np.ndarray, price: np.ndarray, count: int, kept: Kept
+) -> tuple[int, int]:
+    """Adds a tile, float32[n, m], to what items int64[n], rows of `kept`, have kept; users int32[m], price float64[m].
 
-    Tiles of an item come in user order, so that a user equal to the lowest of `count` kept ones never displaces it.
+    Where tiles of an item come in user order, a user equal to the lowest of `count` kept ones never displaces it.
     Returns (-1, -1), or the row and column of a score that is NaN or infinite.
     """
-    for i in range(tile.shape[0]):
-        row, net, user, score = tile[i], kept.net[i], kept.user[i], kept.score[i]
+    for place in range(tile.shape[0]):
+        i, row = items[place], tile[place]
+        net, user, score = kept.net[i], kept.user[i], kept.score[i]
         for start in range(0, row.size, CHUNK):
             scores, prices = row[start : start + CHUNK], price[start : start + CHUNK]
             least, hits = kept.least[i], 0
@@ -101,9 +104,9 @@ def add_tile(tile: np.ndarray, price: np.ndarray, first: int, count: int, kept: 
                 if worth <= kept.least[i]:
                     continue
                 if not worth < np.inf:
-                    return i, start + j
+                    return place, start + j
                 at = kept.filled[i]
-                net[at], user[at], score[at] = worth, first + start + j, scores[j]
+                net[at], user[at], score[at] = worth, users[start + j], scores[j]
                 kept.filled[i] = at + 1
                 if at + 1 == net.size:
                     keep_best(kept, i, count)
@@ -117,6 +120,7 @@ def write_kept(kept: Kept, out_user: np.ndarray, out_score: np.ndarray) -> None:
     for i in range(out_user.shape[0]):
         if kept.filled[i] > count:
             keep_best(kept, i, count)
-        order = np.argsort(-kept.net[i, : kept.filled[i]], kind="mergesort")
+        by_user = np.argsort(kept.user[i, : kept.filled[i]])
+        order = by_user[np.argsort(-kept.net[i, : kept.filled[i]][by_user], kind="mergesort")]
         for j in range(order.size):
             out_user[i, j], out_score[i, j] = kept.user[i, order[j]], kept.score[i, order[j]]

@@ -75,13 +75,13 @@ class TileSource:
         items int64[n]; price float64[users], infinite for those that are not available; user int32[n, count] and score
         float32[n, count] come filled with -1 and 0.
         """
-        count = user.shape[1]
-        kept = nothing_kept(items.size, count)
+        count, users = user.shape[1], np.arange(self.users, dtype=np.int32)
+        rows, kept = np.arange(items.size), nothing_kept(items.size, count)
         for begin, end in ranges:
             for first in range(begin, end, self.shape[1]):
                 last = min(first + self.shape[1], end)
-                tile = self._checked(items, first, last)
-                row, column = add_tile(tile, price[first:last], first, count, kept)
+                tile = checked_tile(self._tile, items, first, last)
+                row, column = add_tile(tile, rows, users[first:last], price[first:last], count, kept)
                 if row >= 0:
                     raise ProblemError(
                         f"score of item {items[row]} and user {first + column} is {tile[row, column]}, expected a "
@@ -89,11 +89,11 @@ class TileSource:
                     )
         write_kept(kept, user, score)
 
-    def _checked(self, items: np.ndarray, first: int, last: int) -> np.ndarray:
-        scores = np.asarray(self._tile(items, first, last))
-        expected = (items.size, last - first)
-        if scores.shape != expected or scores.dtype != np.float32:
-            raise ProblemError(
-                f"a tile has shape {scores.shape} and dtype {scores.dtype}, expected {expected} and float32"
-            )
-        return np.ascontiguousarray(scores)
+
+def checked_tile(tile: Tile, items: np.ndarray, first: int, last: int) -> np.ndarray:
+    """The tile, contiguous float32[items, last - first]. Raises ProblemError for another shape or dtype."""
+    scores = np.asarray(tile(items, first, last))
+    expected = (items.size, last - first)
+    if scores.shape != expected or scores.dtype != np.float32:
+        raise ProblemError(f"a tile has shape {scores.shape} and dtype {scores.dtype}, expected {expected} and float32")
+    return np.ascontiguousarray(scores)

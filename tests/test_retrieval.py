@@ -98,13 +98,14 @@ def inputs_of(log: Log) -> ItemInputs:
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize("count", [1, 4, 25])
 def test_similar_by_content(seed: int, count: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dualrec.models.similar_items._SIMILAR", 7)
+    monkeypatch.setattr("dualrec.models.similar_audience.SIMILAR", 7)
+    monkeypatch.setattr("dualrec.models.similar_audience._BLOCK", 2)
     monkeypatch.setattr("dualrec.models.similar_items._BLOCK", 2)
     log = random_log(seed, 3, 4)
     inputs = inputs_of(log)
 
     def likeness(place: int) -> dict[int, float]:
-        seen = {int(item) for item in log.item[log.kinds["click"]]}
+        seen = {int(item) for item in log.item[log.kinds["click"]]} - {int(inputs.rows[place])}
         one = inputs.content[place].astype(float)
         cosine = {i: one @ log.content[i] / np.linalg.norm(one) / np.linalg.norm(log.content[i]) for i in seen}
         return {item: cosine[item] for item in sorted(cosine, key=lambda i: -cosine[i])[:7]}

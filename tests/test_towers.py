@@ -14,8 +14,9 @@ from dualrec.models.history import audience, user_history
 from dualrec.models.log import Log
 from dualrec.models.options import TowerOptions
 from dualrec.models.tower_inputs import MAX_CODES, ItemInputs, UserInputs, item_inputs, user_inputs
-from dualrec.models.tower_training import later_positives, train_towers, training_day
+from dualrec.models.tower_training import train_towers
 from dualrec.models.towers import Towers, TowerShape, all_items, all_users
+from dualrec.models.training_days import later_positives, training_day
 
 GROUPS, USERS, ITEMS_A_DAY, DAYS = 4, 60, 8, 8
 DAY = DAYS - 1
