@@ -156,6 +156,7 @@ SMALL_NIGHT = (
     "allocation.capacity=4",
     "retrieval.two_tower=30",
     "retrieval.i2i2u=30",
+    "retrieval.i2u2u=30",
     "retrieval.sequential=40",
     "retrieval.price_candidates=50",
 )
