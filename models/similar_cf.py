@@ -6,7 +6,7 @@ from scipy import sparse
 from .similarity import TwoHop
 from .sparse_top import top_of_rows
 
-MOST = 1_000
+MOST = 500
 """Similar rows are sought among this many rows of each column, those of the largest weights: it bounds the work."""
 
 

@@ -67,6 +67,12 @@ def toy_night() -> ModuleType:
 
 
 @pytest.fixture(scope="session")
+def logs() -> ModuleType:
+    """The module tests/random_logs.py: random interaction logs, and what they say from plain dictionaries."""
+    return module_beside("random_logs")
+
+
+@pytest.fixture(scope="session")
 def independent_checker() -> ModuleType:
     """The module tests/independent_checker.py: limits and optimum from plain lists, without the package."""
     return module_beside("independent_checker")
