@@ -14,7 +14,7 @@ STAGES = (
         "retrieval",
         "dualrec.alloc.stage_retrieval:run",
         ("tables", "activity"),
-        ("seed", "towers", "retrieval"),
+        ("seed", "activity", "towers", "retrieval"),
     ),
     Stage(
         "ranking",

@@ -50,7 +50,8 @@ def gather_metrics(context: StageContext) -> dict[str, object]:
             "beta": dict(zip(night["heads"], ranking["beta"], strict=True)),
             "activity_threshold": ranking["threshold"],
         },
-        "retrieval": {"share": retrieval_share(context), "similar_by": retrieval["similar_by"]},
+        "retrieval": {"share": retrieval_share(context)}
+        | {key: retrieval[key] for key in ("similar_by", "similar_users_by")},
         "seconds": dict(context.seconds),
         "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
         "notes": [*night["notes"], *evaluation["notes"], *_empty_note(context)],

@@ -1,18 +1,22 @@
-"""Stage `retrieval`: the towers, the user index, and the candidates of two-tower and i2i2u."""
+"""Stage `retrieval`: the towers, the user index, and the candidates of two-tower, i2i2u and i2u2u."""
 
 import numpy as np
 import torch
 
-from ..models.similar_items import similar_item_users
-from ..models.tower_inputs import item_inputs, user_inputs
+from ..models.retrievals import Retrievals
+from ..models.similarity import interactions
+from ..models.similarity_choice import similar_items, similar_users
+from ..models.sparse_top import ranked
+from ..models.tower_inputs import ItemInputs, UserInputs, item_inputs, user_inputs
 from ..models.tower_training import shape_record, train_towers
 from ..models.towers import Towers, all_items, all_users
 from ..models.training_days import TrainingDay, training_day
 from ..models.user_index import build_user_index, nearest_users
+from .activity_cut import activity_threshold
 from .artifacts import load_array, save_arrays, save_json
 from .errors import InputError
 from .night_view import NightView, load_view
-from .sources import I2I2U, TWO_TOWER
+from .sources import I2I2U, I2U2U, TWO_TOWER
 from .stage import StageContext
 from .tower_store import save_towers
 
@@ -26,19 +30,18 @@ def run(context: StageContext) -> None:
     torch.set_num_threads(1)
     view = load_view(context.input("tables"))
     towers, losses = _train(context, view)
-    options, past = context.config.retrieval, view.past
+    past = view.past
     users = user_inputs(past, view.day, context.config.towers.history_days, view.tables.user_features)
     items = item_inputs(past, view.day, view.new_items, users.history)
     rows = np.flatnonzero(load_array(context.input("activity") / "known.npy"))
     vector, bias = all_users(towers, users, rows)
     item_vector = all_items(towers, items)
     p_active = load_array(context.input("activity") / "p_active.npy")[rows]
-    task = context.progress.task("two-tower index", len(items.rows))
-    index = build_user_index(vector, bias + np.log(np.maximum(p_active, 1e-6)))
-    count = min(options.two_tower, len(rows))
-    near = nearest_users(index, item_vector, count, context.threads, task.advance)
-    similar, how = similar_item_users(past, view.day, items, options.i2i2u)
-    indptr, user, code = _joined([(near, TWO_TOWER), (_places(similar, rows, view.log.users), I2I2U)])
+    threshold = activity_threshold(p_active, context.config.activity)
+    available = np.ones(len(rows), bool) if threshold is None else p_active >= threshold
+    near = _near(context, (vector, bias + np.log(np.maximum(p_active, 1e-6))), available, item_vector)
+    similar, how = _similar(context, view, users, items, rows[available])
+    indptr, user, code = _joined([(near, TWO_TOWER), *((_places(found, rows, past.users), c) for found, c in similar)])
     save_arrays(
         context.out,
         users=rows,
@@ -51,8 +54,44 @@ def run(context: StageContext) -> None:
         extra_user=user,
         extra_code=code,
     )
-    save_json(context.out / "retrieval.json", {"losses": losses, "similar_by": how, "shape": shape_record(towers)})
+    save_json(context.out / "retrieval.json", {"losses": losses, **how, "shape": shape_record(towers)})
     save_towers(context.out, towers)
+
+
+def _near(
+    context: StageContext, users: tuple[np.ndarray, np.ndarray], available: np.ndarray, items: np.ndarray
+) -> np.ndarray:
+    """int64[items, two_tower]: places of the best available users by the towers, padded with -1."""
+    task = context.progress.task("two-tower index", len(items))
+    places = np.flatnonzero(available)
+    index = build_user_index(users[0][places], users[1][places])
+    count = min(context.config.retrieval.two_tower, len(places))
+    return np.append(places, -1)[nearest_users(index, items, count, context.threads, task.advance)]
+
+
+def _similar(
+    context: StageContext, view: NightView, users: UserInputs, items: ItemInputs, rows: np.ndarray
+) -> tuple[list[tuple[np.ndarray, int]], dict[str, str]]:
+    """User rows among ``rows`` by i2i2u and i2u2u, best first, padded with -1, with their codes; and by what."""
+    options, past = context.config.retrieval, view.past
+    liked = interactions(past, view.day)
+    item_lists = similar_items(options.similarity, past, liked, users.history, context.threads)
+    user_lists = similar_users(options.user_similarity, past, liked, context.threads)
+    retrievals = Retrievals(liked, item_lists, user_lists, context.threads)
+    available = np.zeros(past.users, bool)
+    available[rows] = True
+    searches = (
+        ("i2i2u", I2I2U, retrievals.i2i2u, options.i2i2u),
+        ("i2u2u", I2U2U, retrievals.i2u2u, options.i2u2u),
+    )
+    found = []
+    for name, code, search, count in searches:
+        task = context.progress.task(name, 1)
+        # A source of quota 0 is not asked at all.
+        lists = search(items.rows if count else items.rows[:0], count, available)
+        found.append((ranked(lists, count) if count else np.zeros((len(items.rows), 0), np.int64), code))
+        task.advance(1)
+    return found, {"similar_by": item_lists.service.how, "similar_users_by": user_lists.service.how}
 
 
 def training_days(context: StageContext, view: NightView) -> list[TrainingDay]:

@@ -1,6 +1,6 @@
 """The built-in world day by day: uploads, visits, what visitors see and how they react."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -42,12 +42,14 @@ WITHOUT_EFFECTIVE_VIEW = -2.0
 @dataclass(frozen=True)
 class Items:
     """Items in upload order. ``time`` ms after the start of day 0; ``creator`` rows; ``topic``; ``content``
-    float32[items, d] unit vectors; ``quality`` natural log; ``lifetime`` days."""
+    float32[items, d] unit vectors, what is known of ``appeal``, the same of what users react to; ``quality`` natural log;
+    ``lifetime`` days."""
 
     time: np.ndarray
     creator: np.ndarray
     topic: np.ndarray
     content: np.ndarray
+    appeal: np.ndarray
     quality: np.ndarray
     lifetime: np.ndarray
 
@@ -70,19 +72,29 @@ def make_uploads(options: WorldOptions, population: Population, seed: int, day: 
     topic = creators.topic[creator, (rng.random(count) < 0.25).astype(np.int64)]
     hour = np.clip(rng.normal(14.0, 5.0, count), 0.0, 23.9)
     noise = rng.standard_normal((count, options.content_dim)) * options.content_noise / np.sqrt(options.content_dim)
-    return Items(
+    appeal = unit(topics.centre[topic] + noise)
+    made = Items(
         time=np.sort(((day * 24 + hour) * HOUR_MS).astype(np.int64)),
         creator=creator.astype(np.int32),
         topic=topic.astype(np.int32),
-        content=unit(topics.centre[topic] + noise),
+        content=appeal,
+        appeal=appeal,
         quality=creators.skill[creator] + 0.7 * rng.standard_normal(count),
         lifetime=options.lifetime_days * np.exp(0.5 * rng.standard_normal(count)),
     )
+    return replace(made, content=_blurred(options, appeal, rng))
+
+
+def _blurred(options: WorldOptions, appeal: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """The embeddings of items: their appeal, seen through noise."""
+    if not options.content_blur:
+        return appeal
+    return unit(appeal + rng.standard_normal(appeal.shape) * options.content_blur / np.sqrt(options.content_dim))
 
 
 def join_items(parts: list[Items]) -> Items:
     """The items of several days, in the order given."""
-    names = ("time", "creator", "topic", "content", "quality", "lifetime")
+    names = ("time", "creator", "topic", "content", "appeal", "quality", "lifetime")
     return Items(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
 
 
@@ -167,8 +179,8 @@ def make_feedback(users: Users, items: Items, seen: Seen, rng: np.random.Generat
 
 
 def affinity(users: Users, items: Items, user: np.ndarray, item: np.ndarray) -> np.ndarray:
-    """float32[n]: cosine of the user's taste and the item's content."""
-    return np.einsum("nd,nd->n", users.taste[user], items.content[item])
+    """float32[n]: cosine of the user's taste and the item's appeal."""
+    return np.einsum("nd,nd->n", users.taste[user], items.appeal[item])
 
 
 def _first_of_each_pair(visit: np.ndarray, item: np.ndarray, score: np.ndarray) -> tuple[np.ndarray, ...]:

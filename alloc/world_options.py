@@ -15,7 +15,10 @@ class WorldOptions(Options):
     content_dim: int = Field(default=32, ge=2, description="length of an item's content embedding")
     topics: int = Field(default=40, ge=2, description="topics of items, their categories")
     topics_per_user: int = Field(default=3, ge=1, description="topics that a user's taste mixes")
-    content_noise: float = Field(default=0.6, ge=0, description="noise in an item's content; its topic has length 1")
+    content_noise: float = Field(default=0.6, ge=0, description="noise in what an item is; its topic has length 1")
+    content_blur: float = Field(
+        default=0.0, ge=0, description="noise of the content embedding around what the item is, which users react to"
+    )
     daily_active_share: float = Field(
         default=0.3, gt=0, lt=0.7, description="expected share of users who visit on a day"
     )

@@ -75,6 +75,13 @@ class RetrievalOptions(Options):
 
     two_tower: int = Field(default=200, ge=0, description="users of the two-tower index")
     i2i2u: int = Field(default=200, ge=0, description="users who liked similar items")
+    i2u2u: int = Field(default=200, ge=0, description="users similar to those who liked the item already")
+    similarity: Literal["auto", "content", "cf", "graph"] = Field(
+        default="auto", description="of items; auto = by content, without it by category, without either by users"
+    )
+    user_similarity: Literal["auto", "content", "cf", "graph"] = Field(
+        default="auto", description="of users; auto = cf, by what they liked"
+    )
     sequential: int = Field(default=300, ge=1, description="users still available in one pass in upload order")
     price_rounds: int = Field(default=4, ge=0, description="times that candidates are sought again at current prices")
     price_candidates: int = Field(default=300, ge=1, description="users of a price round")

@@ -67,6 +67,12 @@ def toy_night() -> ModuleType:
 
 
 @pytest.fixture(scope="session")
+def logs() -> ModuleType:
+    """The module tests/random_logs.py: random interaction logs, and what they say from plain dictionaries."""
+    return module_beside("random_logs")
+
+
+@pytest.fixture(scope="session")
 def independent_checker() -> ModuleType:
     """The module tests/independent_checker.py: limits and optimum from plain lists, without the package."""
     return module_beside("independent_checker")
@@ -156,6 +162,7 @@ SMALL_NIGHT = (
     "allocation.capacity=4",
     "retrieval.two_tower=30",
     "retrieval.i2i2u=30",
+    "retrieval.i2u2u=30",
     "retrieval.sequential=40",
     "retrieval.price_candidates=50",
 )

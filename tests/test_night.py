@@ -22,7 +22,7 @@ from dualrec.alloc.tables import Tables
 Night = Callable[..., NightResult]
 Edit = Callable[..., Path]
 BASELINES = {"first_come", "activity", "random", "category"}
-SOURCES = {"two_tower", "i2i2u", "sequential", "price_round", "free_places"}
+SOURCES = {"two_tower", "i2i2u", "i2u2u", "sequential", "price_round", "free_places"}
 SOLVERS = ("auction", "min-cost-flow", "greedy", "first-come")
 FILES = {"config.yaml", "matches.parquet", "prices.parquet", "metrics.json", "report.html", "MANIFEST.json"}
 
@@ -293,6 +293,39 @@ def test_threshold_mode_matches_only_users_likely_to_come(
     assert (frame["p_active"] >= threshold).all()
     assert (matches_of(cold)["p_active"] < threshold).any()
     assert frame.groupby("item")["rank"].max().max() <= result.metrics["problem"]["demand"]
+
+
+def extra_of(out: Path) -> tuple[np.ndarray, np.ndarray]:
+    """User rows and code of every pair that the retrievals of the last night at `out` proposed."""
+    folder = out / "work" / "retrieval"
+    return np.load(folder / "users.npy")[np.load(folder / "extra_user.npy")], np.load(folder / "extra_code.npy")
+
+
+def test_strictly_cold_items_get_nobody_by_i2u2u(cold: NightResult) -> None:
+    assert cold.metrics["retrieval"]["share"]["i2u2u"] == 0
+    assert cold.metrics["retrieval"]["share"]["i2i2u"] > 0
+
+
+def test_warm_items_get_users_by_i2u2u_unless_it_is_off(
+    night: Night, warm: NightResult, tmp_path: Path, small_data: Path
+) -> None:
+    assert warm.metrics["retrieval"]["share"]["i2u2u"] > 0
+    assert warm.metrics["retrieval"]["similar_users_by"] == "cf"
+    off = night(
+        tmp_path / "out", "data.regime=warm", "retrieval.i2u2u=0", "retrieval.similarity=graph", data=small_data
+    )
+    assert set(extra_of(tmp_path / "out")[1].tolist()) == {3, 4}
+    assert off.metrics["retrieval"]["share"]["i2u2u"] == 0
+    assert off.metrics["retrieval"]["similar_by"] == "graph"
+
+
+def test_threshold_mode_retrieves_only_available_users(night: Night, tmp_path: Path, small_data: Path) -> None:
+    out = tmp_path / "out"
+    settings = ("data.regime=warm", "activity.mode=threshold", "activity.threshold=0.6")
+    night(out, *settings, "retrieval.user_similarity=content", data=small_data)
+    user, code = extra_of(out)
+    assert set(code.tolist()) == {3, 4, 5}
+    assert (np.load(out / "work" / "activity" / "p_active.npy")[user] >= 0.6).all()
 
 
 # Other data
