@@ -1,4 +1,4 @@
-"""The cut of the activity model's threshold mode, for the stages that leave other users out."""
+"""What the activity model's modes make of P(active): a factor of the score, a cut, or nothing."""
 
 import numpy as np
 
@@ -7,11 +7,11 @@ from .errors import InputError
 
 
 def activity_threshold(p_active: np.ndarray, options: ActivityOptions) -> float | None:
-    """The cut of threshold mode, given or chosen so that the users above it come with the target rate; None otherwise.
+    """The cut of threshold mode, given or chosen so that the users above it come with the target rate; None in others.
 
     Raises InputError when neither is given or no user reaches the target.
     """
-    if options.mode == "probability":
+    if options.mode != "threshold":
         return None
     if options.threshold is not None:
         return options.threshold
@@ -25,3 +25,15 @@ def activity_threshold(p_active: np.ndarray, options: ActivityOptions) -> float 
             f"activity.target_hit_rate is {options.target_hit_rate}, but the likeliest user comes with {ordered[0]:.3f}"
         )
     return float(ordered[enough[-1]])
+
+
+def activity_factor(p_active: np.ndarray, options: ActivityOptions) -> np.ndarray:
+    """float32[users]: what activity multiplies a score by: the probability, 1 or 0 by the cut, or 1 where it is off.
+
+    Raises InputError as `activity_threshold` does.
+    """
+    if options.mode == "probability":
+        return np.asarray(p_active, np.float32)
+    threshold = activity_threshold(p_active, options)
+    available = np.ones(len(p_active), bool) if threshold is None else p_active >= threshold
+    return available.astype(np.float32)

@@ -4,13 +4,15 @@ from dataclasses import asdict
 
 import numpy as np
 
+from ..models.pair_scores import PairScorer
 from ..solvers.allocation import Status
-from ..solvers.candidate_lists import ExtraLists
+from ..solvers.candidate_lists import CandidateLists, ExtraLists
 from ..solvers.candidate_source import CandidateSource, RowSource
 from ..solvers.price_rounds import PriceRounds, Round, SearchResult, search_candidates
 from .artifacts import load_array, save_arrays, save_json
 from .config import AllocationOptions
 from .errors import InputError
+from .found_candidates import search_found, user_side_lists
 from .night_view import NightView, load_view
 from .scorer import load_scorer, row_source, tile_search
 from .stage import StageContext
@@ -20,15 +22,25 @@ def run(context: StageContext) -> None:
     """Write the candidates as CSR over `retrieval`'s items and users, the search's answer, and `candidates.json`."""
     view, retrieval = load_view(context.input("tables")), context.input("retrieval")
     scorer = load_scorer(view, retrieval, context.input("ranking"))
+    capacity = user_capacity(view, load_array(retrieval / "users.npy"), context.config.allocation)
+    if context.config.retrieval.search == "all_pairs":
+        found = _over_all_pairs(context, scorer, capacity)
+    else:
+        found = search_found(_lists(context, scorer, capacity), capacity, context.config.allocation, context.threads)
+    if found.allocation.status is Status.INTERRUPTED:
+        raise KeyboardInterrupt  # half a search is not a night's answer
+    _save(context, found, capacity)
+
+
+def _over_all_pairs(context: StageContext, scorer: PairScorer, capacity: np.ndarray) -> SearchResult:
     rows = row_source(scorer, context.threads)
     source: CandidateSource = rows
     extra = _extra(context, rows)
     if context.config.retrieval.device != "cpu":
         source = tile_search(scorer, context.config.retrieval.device)
-    capacity = user_capacity(view, load_array(retrieval / "users.npy"), context.config.allocation)
     options = _options(context)
     task = context.progress.task("all pairs", source.items * (options.rounds + 2))
-    found = search_candidates(
+    return search_candidates(
         source,
         context.config.allocation.demand,
         capacity,
@@ -38,9 +50,16 @@ def run(context: StageContext) -> None:
         on_round=lambda record: context.progress.note(_line(record)),
         progress=task.advance,
     )
-    if found.allocation.status is Status.INTERRUPTED:
-        raise KeyboardInterrupt  # half a search is not a night's answer
-    _save(context, found, capacity)
+
+
+def _lists(context: StageContext, scorer: PairScorer, capacity: np.ndarray) -> CandidateLists:
+    """The candidates of the searches that do not look at all pairs."""
+    if context.config.retrieval.search == "user_side":
+        return user_side_lists(scorer, capacity)
+    rows = row_source(scorer, context.threads)
+    extra = _extra(context, rows)
+    assert extra.score is not None
+    return extra.lists(extra.score)
 
 
 def user_capacity(view: NightView, users: np.ndarray, options: AllocationOptions) -> np.ndarray:

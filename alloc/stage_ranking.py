@@ -9,10 +9,11 @@ from ..models.heads import ALWAYS, Head, HeadRates, fit_heads, head_rates, inter
 from ..models.history import user_history
 from ..models.item_rate import RateRows, damped, outcomes, predict_item_rate, rate_features, train_item_rate
 from ..models.log import Log
-from ..models.options import ActivityOptions, ScoreOptions
+from ..models.options import ScoreOptions
 from ..models.pair_scores import DEFAULT_BETA, EXPLICIT
 from ..models.tower_inputs import ItemInputs, item_inputs, user_inputs
 from ..models.towers import Towers, all_items, all_users
+from .activity_cut import activity_factor, activity_threshold
 from .artifacts import load_array, save_arrays, save_json
 from .errors import InputError
 from .night_view import NightView, load_view
@@ -36,7 +37,7 @@ def run(context: StageContext) -> None:
     threshold = activity_threshold(p_active, context.config.activity)
     explicit = tuple(kind for kind in heads if kind in EXPLICIT)
     theta = interaction_rate(past, explicit, context.config.score.theta_smoothing)[users]
-    active = p_active if threshold is None else (p_active >= threshold)
+    active = activity_factor(p_active, context.config.activity)
     save_arrays(
         context.out,
         item_logit=np.log(share / (1 - share)).astype(np.float32),
@@ -73,27 +74,6 @@ def item_shares(context: StageContext, view: NightView, past: Log) -> np.ndarray
     inputs, known = _item_inputs(past, view, view.day)
     task.advance(1)
     return predict_item_rate(trees, factor, rate_features(inputs, known, view.day, seen, options.target_days, creator))
-
-
-def activity_threshold(p_active: np.ndarray, options: ActivityOptions) -> float | None:
-    """The cut of threshold mode, given or chosen so that the users above it come with the target rate; None otherwise.
-
-    Raises InputError when neither is given or no user reaches the target.
-    """
-    if options.mode == "probability":
-        return None
-    if options.threshold is not None:
-        return options.threshold
-    if options.target_hit_rate is None:
-        raise InputError("activity.mode is threshold: give activity.threshold or activity.target_hit_rate")
-    ordered = np.sort(p_active)[::-1]
-    mean = np.cumsum(ordered, dtype=np.float64) / np.arange(1, len(ordered) + 1)
-    enough = np.flatnonzero(mean >= options.target_hit_rate)
-    if not len(enough):
-        raise InputError(
-            f"activity.target_hit_rate is {options.target_hit_rate}, but the likeliest user comes with {ordered[0]:.3f}"
-        )
-    return float(ordered[enough[-1]])
 
 
 def head_weights(heads: tuple[str, ...], options: ScoreOptions) -> list[float]:

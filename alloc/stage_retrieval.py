@@ -12,7 +12,7 @@ from ..models.tower_training import shape_record, train_towers
 from ..models.towers import Towers, all_items, all_users
 from ..models.training_days import TrainingDay, training_day
 from ..models.user_index import build_user_index, nearest_users
-from .activity_cut import activity_threshold
+from .activity_cut import activity_factor
 from .artifacts import load_array, save_arrays, save_json
 from .errors import InputError
 from .night_view import NightView, load_view
@@ -37,10 +37,9 @@ def run(context: StageContext) -> None:
     vector, bias = all_users(towers, users, rows)
     item_vector = all_items(towers, items)
     p_active = load_array(context.input("activity") / "p_active.npy")[rows]
-    threshold = activity_threshold(p_active, context.config.activity)
-    available = np.ones(len(rows), bool) if threshold is None else p_active >= threshold
-    near = _near(context, (vector, bias + np.log(np.maximum(p_active, 1e-6))), available, item_vector)
-    similar, how = _similar(context, view, users, items, rows[available])
+    factor = activity_factor(p_active, context.config.activity)
+    near = _near(context, (vector, bias + np.log(np.maximum(factor, 1e-6))), factor > 0, item_vector)
+    similar, how = _similar(context, view, users, items, rows[factor > 0])
     indptr, user, code = _joined([(near, TWO_TOWER), *((_places(found, rows, past.users), c) for found, c in similar)])
     save_arrays(
         context.out,

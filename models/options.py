@@ -21,8 +21,9 @@ class ActivityOptions(Options):
     min_child_weight: float = Field(default=50.0, ge=0, description="smallest sum of hessians in a leaf")
     max_rows: int = Field(default=400_000, ge=1000, description="most (user, day) rows trained on")
     learning_rate: float = Field(default=0.1, gt=0, le=1)
-    mode: Literal["probability", "threshold"] = Field(
-        default="probability", description="probability multiplies the score; threshold only keeps users above it"
+    mode: Literal["probability", "threshold", "off"] = Field(
+        default="probability",
+        description="probability multiplies the score; threshold only keeps users above it; off = everybody counts alike",
     )
     threshold: float | None = Field(default=None, ge=0, le=1, description="used in threshold mode")
     target_hit_rate: float | None = Field(
@@ -81,6 +82,11 @@ class RetrievalOptions(Options):
     )
     user_similarity: Literal["auto", "content", "cf", "graph"] = Field(
         default="auto", description="of users; auto = cf, by what they liked"
+    )
+    search: Literal["all_pairs", "retrievals", "user_side"] = Field(
+        default="all_pairs",
+        description="candidates: over all pairs at user prices; only what the retrievals found (the paper's v1 to v5); "
+        "each user's own best items (the paper's Base)",
     )
     sequential: int = Field(default=300, ge=1, description="users still available in one pass in upload order")
     price_rounds: int = Field(default=4, ge=0, description="times that candidates are sought again at current prices")
