@@ -28,7 +28,7 @@ def activity_threshold(p_active: np.ndarray, options: ActivityOptions) -> float 
 
 
 def activity_factor(p_active: np.ndarray, options: ActivityOptions) -> np.ndarray:
-    """float32[users]: what activity multiplies a score by: the probability, 1 or 0 by the cut, or 1 where it is off.
+    """float32[users]: what activity multiplies a score by: the probability, 1 or 0 by the cut, or 1 for everybody.
 
     Raises InputError as `activity_threshold` does.
     """

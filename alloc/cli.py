@@ -169,6 +169,32 @@ def evaluate(
 
 
 @app.command()
+def experiment(
+    *,
+    versions: Annotated[
+        str,
+        typer.Option(
+            "--versions", help="Configs by name or path, each with settings of its own: v1,v2,v1+activity.mode=none."
+        ),
+    ] = "base,v1,v2,v3,v4,v5,nightly",
+    seeds: Annotated[int, typer.Option("--seeds", help="Seeds of each version, from the config's own on.")] = 1,
+    data: DataOption = None,
+    out: Annotated[Path, typer.Option("--out", help="Folder of the runs.")] = Path("out"),
+    debug: DebugOption = False,
+    overrides: Overrides = None,
+) -> None:
+    """Compare versions of the system in one table.
+
+    Runs the night of each config on each seed and prints the mean and the spread of hit rate, coverage, ranking AUC,
+    shares by retrieval and, on the built-in world, the feedback that the matches can expect.
+    """
+    from .experiment import read_versions, run_experiment
+    from .progress import make_progress
+
+    print(run_experiment(read_versions(versions, _overrides(data, None, overrides)), seeds, out, make_progress()))
+
+
+@app.command()
 def show(
     *,
     run: Annotated[

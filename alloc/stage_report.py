@@ -1,6 +1,7 @@
 """Stage `report`: metrics.json and report.html from what the other stages found."""
 
 import resource
+from pathlib import Path
 
 import numpy as np
 
@@ -50,7 +51,7 @@ def gather_metrics(context: StageContext) -> dict[str, object]:
             "beta": dict(zip(night["heads"], ranking["beta"], strict=True)),
             "activity_threshold": ranking["threshold"],
         },
-        "retrieval": {"share": retrieval_share(context)}
+        "retrieval": {"share": share_by_source(context.input("allocation"))}
         | {key: retrieval[key] for key in ("similar_by", "similar_users_by")},
         "seconds": dict(context.seconds),
         "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
@@ -67,11 +68,11 @@ def _empty_note(context: StageContext) -> list[str]:
     return [] if matches else [f"No match was made: {cause}."]
 
 
-def retrieval_share(context: StageContext) -> dict[str, float]:
-    """Share of the matches that each source found first."""
+def share_by_source(allocation: Path) -> dict[str, float]:
+    """Share of the matches in this stage's folder that each source found first."""
     import pyarrow.parquet as pq
 
-    source = pq.read_table(context.input("allocation") / "matches.parquet", columns=["source"])["source"].to_numpy()
+    source = pq.read_table(allocation / "matches.parquet", columns=["source"])["source"].to_numpy()
     return {name: float(np.mean(source == name)) if len(source) else 0.0 for name in SOURCES.values()}
 
 

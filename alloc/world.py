@@ -10,6 +10,7 @@ from .errors import InputError
 from .tables import DAY_MS, Interactions, Tables
 from .vocabulary import Vocabulary
 from .world_days import (
+    DAYS_BEFORE,
     Items,
     Seen,
     exposure_weights,
@@ -26,7 +27,6 @@ from .world_people import Draw, Population, Users, generator, make_population
 __all__ = ["WorldOptions", "make_world"]
 
 DAY_START_MS = 1_704_067_200_000  # 2024-01-01 00:00 UTC, a Monday
-DAYS_BEFORE = 5  # days of uploads before day 0, so that day 0 has something to show
 DAYS_REMEMBERED = 7  # days for which an item is not shown to the same user again
 FIRST_ITEM_ID = 1_000_000
 _NOTES = ("The built-in world is simulated: figures measured on it say nothing about a real service.",)

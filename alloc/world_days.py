@@ -8,6 +8,7 @@ import numpy as np
 from .world_options import WorldOptions
 from .world_people import LAPSE, RETURN, Draw, Population, Users, generator, unit, visit_chance
 
+DAYS_BEFORE = 5  # days of uploads before day 0, so that day 0 has something to show
 HOUR_MS = 3_600_000
 MOOD_MEMORY = 0.8  # correlation of a user's mood with the day before
 MOST_PER_VISIT = 60

@@ -21,9 +21,9 @@ class ActivityOptions(Options):
     min_child_weight: float = Field(default=50.0, ge=0, description="smallest sum of hessians in a leaf")
     max_rows: int = Field(default=400_000, ge=1000, description="most (user, day) rows trained on")
     learning_rate: float = Field(default=0.1, gt=0, le=1)
-    mode: Literal["probability", "threshold", "off"] = Field(
+    mode: Literal["probability", "threshold", "none"] = Field(
         default="probability",
-        description="probability multiplies the score; threshold only keeps users above it; off = everybody counts alike",
+        description="probability multiplies the score; threshold only keeps users above it; none = everybody counts alike",
     )
     threshold: float | None = Field(default=None, ge=0, le=1, description="used in threshold mode")
     target_hit_rate: float | None = Field(

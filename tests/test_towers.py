@@ -312,3 +312,94 @@ def test_damaged_and_foreign_weights_are_refused(tmp_path: Path) -> None:
         save_file({"mean": np.zeros(2, np.float32)}, path, metadata)
         with pytest.raises(InputError, match="not a file of tower weights"):
             load_towers(tmp_path)
+
+
+def rows_of(towers: Towers, items: ItemInputs, *, with_id: bool) -> np.ndarray:
+    with torch.no_grad():
+        return towers.items(items, np.arange(len(items.rows)), with_id=with_id).numpy()
+
+
+def with_ids(log: Log, hide: bool, **given: object) -> Towers:
+    options = OPTIONS.model_copy(update={"item_id": True, **given})
+    features = {"country": np.arange(USERS, dtype=np.int32) % 3 - 1}
+    days = [training_day(log, day, options, hide, features) for day in range(DAY - options.train_days, DAY)]
+    return train_towers(days, options, 1, items=log.items)[0]
+
+
+def test_a_new_item_has_no_embedding_of_its_own_and_an_old_one_has() -> None:
+    log = checkerboard(categories=True)
+    towers = with_ids(log, True)
+    assert towers.identity is not None
+    learnt = towers.identity.weight.detach().abs().sum(1).numpy() > 0
+    trained_on = np.isin(np.floor(log.upload), np.arange(DAY - OPTIONS.train_days, DAY))
+    assert learnt[trained_on].all() and not learnt[~trained_on].any()
+    _, items = inputs_at(log, DAY, True)
+    assert (rows_of(towers, items, with_id=True) == rows_of(towers, items, with_id=False)).all()
+
+
+def test_sa_learns_cold_items_better_where_ids_could_learn_all_by_heart() -> None:
+    """Without SA the items' own embeddings explain what their features could; SA makes the features learn too."""
+    log = checkerboard(categories=True)
+    known = []
+    for sa in (False, True):
+        towers = with_ids(log, True, sa=sa)
+        users, items = inputs_at(log, DAY, True)
+        vector, bias = all_users(towers, users, np.arange(USERS))
+        score = all_items(towers, items) @ vector.T + bias
+        own = (items.rows[:, None] - np.arange(USERS)) % GROUPS == 0
+        known.append(score[own].mean() - score[~own].mean())
+    assert known[1] > known[0]
+
+
+def test_without_ef_nobody_who_met_the_item_counts() -> None:
+    log = checkerboard()
+    options = OPTIONS.model_copy(update={"ef": False})
+    towers = trained(log, False, options=options)[0]
+    users, items = inputs_at(log, DAY, False)
+    assert items.touched.min() > 0
+    assert np.ptp(all_items(towers, items)[:, : OPTIONS.dim], axis=0).max() == 0
+    assert 0.35 < same_group_auc(towers, users, items) < 0.65
+
+
+@pytest.mark.parametrize("known_by", ["category", "content"])
+def test_similar_items_audience_is_their_users_history(known_by: str) -> None:
+    log = checkerboard(categories=known_by == "category", content=known_by == "content")
+    users, items = inputs_at(log, DAY, True)
+    dense = items.similar.toarray()
+    assert items.touched.sum() == 0 and (dense.sum(1) > 0).all()
+    if known_by == "category":
+        assert (dense.argmax(1) == items.rows % GROUPS).all()
+    else:
+        tokens = np.arange(log.items) % GROUPS
+        own = [row[tokens == item % GROUPS].sum() for row, item in zip(dense, items.rows, strict=True)]
+        assert (np.array(own) > 0.5 * dense.sum(1)).all()  # 50 of the 56 items before, nearer ones count more
+        np.testing.assert_allclose(np.linalg.norm(items.similar_content, axis=1) > 0, True)
+    assert users.known.any()
+
+
+def test_negatives_of_the_batch_learn_the_same_lift() -> None:
+    log = checkerboard(categories=True)
+    options = OPTIONS.model_copy(update={"negatives_from": "batch"})
+    towers = trained(log, True, options=options)[0]
+    users, items = inputs_at(log, DAY, True)
+    assert same_group_auc(towers, users, items) > 0.95
+    vector, bias = all_users(towers, users, np.flatnonzero(users.known))
+    assert 0.4 < np.exp(all_items(towers, items) @ vector.T + bias).mean() < 2.5
+
+
+def test_training_ends_when_held_out_positives_no_longer_gain() -> None:
+    log = checkerboard(categories=True)
+    options = OPTIONS.model_copy(update={"epochs": 60, "patience": 2, "learning_rate": 0.05})
+    shares: list[float] = []
+    features = {"country": np.arange(USERS, dtype=np.int32) % 3 - 1}
+    days = [training_day(log, day, options, True, features) for day in range(DAY - options.train_days, DAY)]
+    towers, losses = train_towers(days, options, 1, shares.append)
+    assert len(losses) < 60
+    assert sum(shares) == pytest.approx(1)
+    users, items = inputs_at(log, DAY, True)
+    assert same_group_auc(towers, users, items) > 0.9
+
+
+def test_sa_without_an_id_to_drop_is_refused() -> None:
+    with pytest.raises(ValueError, match="expected item_id too"):
+        TowerOptions(sa=True)
