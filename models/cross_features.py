@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 
@@ -45,30 +46,32 @@ class Features:
         return Features(self.values[rows], self.names)
 
 
-def cross_features(sources: FeatureSources) -> Features:
-    """One row for each interaction of the log, from those at a strictly earlier time and what is static.
+def cross_features(sources: FeatureSources, known: Literal["row", "day"] = "row") -> Features:
+    """One row for each interaction of the log, from those at a strictly earlier time (``known`` "row") or on earlier days
+    ("day"), and what is static.
 
     Rates of every kind of feedback in the log are smoothed log-odds less those of the level above: the user's own less
     everybody's, the user's on a bucket, category or creator less the user's, the item's less everybody's. About 60 passes
     over the log.
     """
     log = sources.log
+    time = log.day if known == "row" else np.floor(log.day)
     columns: dict[str, np.ndarray] = {}
     outcome = np.stack([*log.kinds.values()], 1)
-    table = _Rates(log, tuple(log.kinds), outcome, sources.measured)
-    everybody = Past(np.zeros(len(log), np.int64), log.day)
+    table = _Rates(tuple(log.kinds), outcome, sources.measured)
+    everybody = Past(np.zeros(len(log), np.int64), time)
     overall = (everybody.sums(outcome) + 1.0) / (everybody.counts() + 4.0)[:, None]
-    user = Past(log.user, log.day)
+    user = Past(log.user, time)
     own = table.add(columns, "user", user, overall, _USER)
-    item = table.add(columns, "item", Past(log.item, log.day), overall, _ITEM)
+    item = table.add(columns, "item", Past(log.item, time), overall, _ITEM)
     keys = _crosses(sources)
     for name, key in keys.items():
-        table.add(columns, name, Past(key, log.day), overall, _ITEM)
+        table.add(columns, name, Past(key, time), overall, _ITEM)
         pair = np.where(key < 0, -1, log.user * (np.int64(key.max(initial=0)) + 1) + key)
-        table.add(columns, f"user x {name}", Past(pair, log.day), own, _CROSS)
+        table.add(columns, f"user x {name}", Past(pair, time), own, _CROSS)
     _lately(columns, user, outcome, own, tuple(log.kinds))
-    _lift(columns, log, outcome, own, item)
-    _moments(columns, log, user)
+    _lift(columns, log, time, outcome, own, item)
+    _moments(columns, log, time, user)
     _static(columns, sources)
     values = np.stack([*columns.values()], 1).astype(np.float32) if columns else np.zeros((len(log), 0), np.float32)
     return Features(values, tuple(columns))
@@ -76,7 +79,6 @@ def cross_features(sources: FeatureSources) -> Features:
 
 @dataclass(frozen=True, eq=False)
 class _Rates:
-    log: Log
     kinds: tuple[str, ...]
     outcome: np.ndarray
     measured: Mapping[str, np.ndarray]
@@ -133,20 +135,25 @@ def _lately(
         rate = (user.sums(outcome, last) + 2.0 * own) / (count + 2.0)[:, None]
         for place, kind in enumerate(kinds):
             columns[f"user, last {last}: {kind}"] = log_odds(rate[:, place]) - log_odds(own[:, place])
+    since = user.since(outcome)
+    for place, kind in enumerate(kinds):
+        columns[f"user: since {kind}"] = np.log(since[:, place] + 1e-5)
 
 
-def _lift(columns: dict[str, np.ndarray], log: Log, outcome: np.ndarray, own: np.ndarray, item: np.ndarray) -> None:
+def _lift(
+    columns: dict[str, np.ndarray], log: Log, time: np.ndarray, outcome: np.ndarray, own: np.ndarray, item: np.ndarray
+) -> None:
     """Whether the item did better than its users' own rates promised, and the user better than the items' rates."""
     for name, key, promised in (("item", log.item, own), ("user", log.user, item)):
-        past = Past(key, log.day)
+        past = Past(key, time)
         excess = past.sums(outcome - promised) / (past.counts() + _ITEM)[:, None]
         for place, kind in enumerate(log.kinds):
             columns[f"{name}, beyond its rows: {kind}"] = excess[:, place]
 
 
-def _moments(columns: dict[str, np.ndarray], log: Log, user: Past) -> None:
+def _moments(columns: dict[str, np.ndarray], log: Log, time: np.ndarray, user: Past) -> None:
     """When the row is, how busy the user and the item have been, and since when they are known."""
-    hour, item = log.day % 1, Past(log.item, log.day)
+    hour, item = log.day % 1, Past(log.item, time)
     columns["hour, sine"], columns["hour, cosine"] = np.sin(2 * np.pi * hour), np.cos(2 * np.pi * hour)
     columns["rest day"] = log.is_rest(np.floor(log.day)).astype(float)
     for name, span in _SPANS.items():

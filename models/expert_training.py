@@ -37,47 +37,50 @@ def train_experts(
         net = Experts(ExpertShape(values.shape[1], outcomes.shape[1], options.experts, options.width), options.dropout)
         net.standardise(values, share)
         judge = None if held is None else _judge(net, held, weight)
-        return _train(net, values, outcomes, weight, options, seed, judge, epochs or options.epochs)
+        step = _steps(net, values, outcomes, weight, options, seed)
+        return _best(net, step, judge, epochs or options.epochs, options.patience)
 
 
-def _train(
-    net: Experts,
-    values: np.ndarray,
-    outcomes: np.ndarray,
-    weight: torch.Tensor,
-    options: RankerOptions,
-    seed: int,
-    judge: Callable[[], float] | None,
-    epochs: int,
+def _best(
+    net: Experts, step: Callable[[int], None], judge: Callable[[], float] | None, epochs: int, patience: int
 ) -> tuple[Experts, int]:
-    scaled, happened = net.scaled(values), torch.from_numpy(outcomes.astype(np.float32))
-    decayed = [parameter for parameter in net.parameters() if parameter.ndim > 1]
-    plain = [parameter for parameter in net.parameters() if parameter.ndim < 2]
-    optimizer = torch.optim.AdamW(
-        [{"params": decayed, "weight_decay": options.weight_decay}, {"params": plain, "weight_decay": 0.0}],
-        lr=options.expert_learning_rate,
-    )
-    best, kept, lowest = 0, copy.deepcopy(net.state_dict()), math.inf
+    """The network after its best epoch by ``judge``, the last one without."""
+    best, kept, lowest = 0, net.state_dict(), math.inf
     for epoch in range(epochs):
+        step(epoch)
+        now = -math.inf if judge is None else judge()
+        if judge is None or now < lowest:
+            best, lowest, kept = epoch + 1, now, copy.deepcopy(net.state_dict())
+        elif epoch + 1 - best >= patience:
+            break
+    net.load_state_dict(kept)
+    net.requires_grad_(False)
+    return net.eval(), best
+
+
+def _steps(
+    net: Experts, values: np.ndarray, outcomes: np.ndarray, weight: torch.Tensor, options: RankerOptions, seed: int
+) -> Callable[[int], None]:
+    """A function that trains one epoch, whose number says in what order and how fast."""
+    scaled, happened = net.scaled(values), torch.from_numpy(outcomes.astype(np.float32))
+    matrices = [parameter for parameter in net.parameters() if parameter.ndim > 1]
+    biases = [parameter for parameter in net.parameters() if parameter.ndim < 2]
+    groups = [{"params": matrices, "weight_decay": options.weight_decay}, {"params": biases, "weight_decay": 0.0}]
+    optimizer = torch.optim.AdamW(groups, lr=options.expert_learning_rate)
+
+    def epoch(number: int) -> None:
         net.train()
-        order = np.random.default_rng([seed, epoch]).permutation(len(values))
+        for group in optimizer.param_groups:
+            group["lr"] = options.expert_learning_rate * _LATER_EPOCHS_RATE**number
+        order = np.random.default_rng([seed, number]).permutation(len(values))
         for rows in np.array_split(order, math.ceil(len(order) / options.batch)):
             logits, gates = net(scaled[rows])
             loss = _loss(logits, happened[rows], weight) + options.balance * balance_loss(gates)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
-        for group in optimizer.param_groups:
-            group["lr"] *= _LATER_EPOCHS_RATE
-        now = -math.inf if judge is None else judge()
-        if judge is None or now < lowest:
-            best, lowest = epoch + 1, now
-            kept = copy.deepcopy(net.state_dict())
-        elif epoch + 1 - best >= options.patience:
-            break
-    net.load_state_dict(kept)
-    net.requires_grad_(False)
-    return net.eval(), best
+
+    return epoch
 
 
 def _loss(logits: torch.Tensor, happened: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:

@@ -94,6 +94,12 @@ class RankerOptions(Options):
     held_out: float = Field(
         default=0.15, gt=0, lt=1, description="share of the training rows, the latest, for stopping and calibration"
     )
+    test_days: int = Field(default=4, ge=1, description="last days of the data, on which evaluate-heads judges")
+    min_positives: int = Field(default=100, ge=1, description="fewest test positives of a head that is reported")
+    resamples: int = Field(default=200, ge=10, description="resamples of the users behind each interval")
+    known: Literal["row", "day"] = Field(
+        default="row", description="what features may see: all that came before the row, or before its day"
+    )
     bags: int = Field(default=4, ge=1, le=100, description="models that differ in their seed, averaged")
     trees: int = Field(default=400, ge=1, description="most trees of one head; the held-out rows say how many")
     depth: int = Field(default=4, ge=1, le=16)
@@ -109,5 +115,5 @@ class RankerOptions(Options):
     batch: int = Field(default=512, ge=1, description="rows in a training step of the experts")
     expert_learning_rate: float = Field(default=0.002, gt=0)
     weight_decay: float = Field(default=0.05, ge=0)
-    dropout: float = Field(default=0.2, ge=0, lt=1)
+    dropout: float = Field(default=0.3, ge=0, lt=1)
     balance: float = Field(default=0.01, ge=0, description="weight of the loss that keeps every expert in use")

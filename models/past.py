@@ -55,6 +55,15 @@ class Past:
         """float64[n]: time since the first row of the key, NaN where none came before."""
         return self._rows(np.where(self._none, np.nan, self.time - self.time[self.start]))
 
+    def since(self, flags: np.ndarray) -> np.ndarray:
+        """float64[n, m]: time since the last row before with each of ``flags`` bool[n, m], NaN where there is none."""
+        places = np.where(flags[self.order], np.arange(len(flags))[:, None], -1)
+        last = np.full((len(flags) + 1, flags.shape[1]), -1)
+        np.maximum.accumulate(places, axis=0, out=last[1:])
+        last = last[self.stop]
+        never = last < self.start[:, None]
+        return self._rows(np.where(never, np.nan, self.time[:, None] - self.time[np.maximum(last, 0)]))
+
     @cached_property
     def _none(self) -> np.ndarray:
         return self.stop == self.start
