@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import typer
 
 ConfigOption = Annotated[
-    str, typer.Option("--config", help="A YAML file, or a shipped config: nightly, globo, deskdrop.")
+    str, typer.Option("--config", help="A YAML file, or a shipped config: nightly, globo, deskdrop, kuairand.")
 ]
 DataOption = Annotated[Path | None, typer.Option("--data", help="Folder of the data; the same as data.path=DIR.")]
 OutOption = Annotated[Path | None, typer.Option("--out", help="Folder of the runs; the same as out=DIR.")]
@@ -166,6 +166,26 @@ def evaluate(
     settings = load_config(config, _overrides(data, out, overrides))
     chosen = _days(days)
     print(resolve(_EVALUATIONS[scores])(settings, chosen, make_progress()))
+
+
+@app.command("evaluate-heads")
+def evaluate_heads(
+    *,
+    config: ConfigOption = "kuairand",
+    data: DataOption = None,
+    out: OutOption = None,
+    debug: DebugOption = False,
+    overrides: Overrides = None,
+) -> None:
+    """Compare rankers of the feedback heads.
+
+    Trains them on the days before the last ranker.test_days, and prints each head's AUC, Brier score and calibration there.
+    """
+    from .config import load_config
+    from .evaluate_heads import evaluate_heads as judge
+    from .progress import make_progress
+
+    print(judge(load_config(config, _overrides(data, out, overrides)), make_progress()))
 
 
 @app.command()

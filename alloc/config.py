@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import yaml
 from pydantic import Field, ValidationError, field_validator
 
-from ..models.options import ActivityOptions, Options, RetrievalOptions, ScoreOptions, TowerOptions
+from ..models.options import ActivityOptions, Options, RankerOptions, RetrievalOptions, ScoreOptions, TowerOptions
 from .config_errors import nearest, one_line
 from .config_file import apply_overrides, read_config_file
 from .errors import InputError
@@ -77,6 +77,7 @@ class Config(Options):
     towers: TowerOptions = TowerOptions()
     retrieval: RetrievalOptions = RetrievalOptions()
     score: ScoreOptions = ScoreOptions()
+    ranker: RankerOptions = RankerOptions()
     allocation: AllocationOptions = AllocationOptions()
     evaluate: EvaluateOptions = EvaluateOptions()
     out: str = Field(default="out", min_length=1, description="folder of the runs")

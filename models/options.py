@@ -1,8 +1,10 @@
 """Options of the models: frozen, checked when made, and the sections of the config file of the same names."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+RankerKind = Literal["heads", "cross", "experts", "both"]
 
 
 class Options(BaseModel):
@@ -112,3 +114,38 @@ class ScoreOptions(Options):
     theta_smoothing: float = Field(
         default=20.0, gt=0, description="visits' worth of the mean rate added to each user's own"
     )
+
+
+class RankerOptions(Options):
+    """Rankers on columns of user and item together: boosted trees (cross), a mixture of experts, and both together."""
+
+    kinds: Annotated[tuple[RankerKind, ...], Field(strict=False, min_length=1)] = Field(
+        default=("heads", "cross", "experts", "both"),
+        description="rankers that evaluate-heads compares; the night itself scores pairs by the logistic heads",
+    )
+    held_out: float = Field(
+        default=0.15, gt=0, lt=1, description="share of the training rows, the latest, for stopping and calibration"
+    )
+    test_days: int = Field(default=4, ge=1, description="last days of the data, on which evaluate-heads judges")
+    min_positives: int = Field(default=100, ge=1, description="fewest test positives of a head that is reported")
+    resamples: int = Field(default=200, ge=10, description="resamples of the users behind each interval")
+    known: Literal["row", "day"] = Field(
+        default="row", description="what features may see: all that came before the row, or before its day"
+    )
+    bags: int = Field(default=4, ge=1, le=100, description="models that differ in their seed, averaged")
+    trees: int = Field(default=400, ge=1, description="most trees of one head; the held-out rows say how many")
+    depth: int = Field(default=4, ge=1, le=16)
+    learning_rate: float = Field(default=0.04, gt=0, le=1)
+    min_child_weight: float = Field(default=10.0, ge=0, description="smallest sum of hessians in a leaf")
+    l2: float = Field(default=5.0, ge=0, description="ridge on the leaves")
+    row_share: float = Field(default=0.7, gt=0, le=1, description="rows that each tree sees")
+    column_share: float = Field(default=0.3, gt=0, le=1, description="columns that each tree sees")
+    experts: int = Field(default=6, ge=1, le=256)
+    width: int = Field(default=32, ge=1, le=4096, description="length of an expert's output")
+    epochs: int = Field(default=20, ge=1, le=1000, description="most epochs; the held-out rows say how many")
+    patience: int = Field(default=4, ge=1, description="epochs without a gain on the held-out rows before stopping")
+    batch: int = Field(default=512, ge=1, description="rows in a training step of the experts")
+    expert_learning_rate: float = Field(default=0.002, gt=0)
+    weight_decay: float = Field(default=0.05, ge=0)
+    dropout: float = Field(default=0.3, ge=0, lt=1)
+    balance: float = Field(default=0.01, ge=0, description="weight of the loss that keeps every expert in use")
