@@ -70,7 +70,9 @@ def fit_cross(rows: RankerRows, options: RankerOptions, seed: int) -> tuple[Cros
         first = [_stopped(each, early, late, options.trees) for each in settings]
         logits.append(_mean_logit(first, values[held]))
         counts = [tree.num_boosted_rounds() for tree in first]
-        trees.append(tuple(xgboost.train(each, whole, num_boost_round=n) for each, n in zip(settings, counts, strict=True)))
+        trees.append(
+            tuple(xgboost.train(each, whole, num_boost_round=n) for each, n in zip(settings, counts, strict=True))
+        )
     found = np.stack(logits, 1)
     ranker = CrossRanker(
         heads=rows.heads,
@@ -101,8 +103,10 @@ def _settings(options: RankerOptions, share: float, seed: int) -> dict[str, Any]
 
 def _stopped(settings: dict[str, Any], early: xgboost.DMatrix, late: xgboost.DMatrix, most: int) -> xgboost.Booster:
     """Fitted on ``early``, with as many trees as were best on ``late``."""
-    stop = xgboost.callback.EarlyStopping(_PATIENCE, save_best=True)
-    return xgboost.train(settings, early, num_boost_round=most, evals=[(late, "held")], verbose_eval=False, callbacks=[stop])
+    stop = xgboost.callback.EarlyStopping(rounds=_PATIENCE, save_best=True)
+    return xgboost.train(
+        settings, early, num_boost_round=most, evals=[(late, "held")], verbose_eval=False, callbacks=[stop]
+    )
 
 
 def _mean_logit(trees: tuple[xgboost.Booster, ...] | list[xgboost.Booster], values: np.ndarray) -> np.ndarray:
