@@ -6,7 +6,7 @@ from scipy import sparse
 
 from .log import Log
 from .similarity import Interactions
-from .towers import one_thread
+from .torch_threads import one_thread
 
 WIDTH = 128
 _SPARE = 8

@@ -10,7 +10,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from .experts import Experts, ExpertShape, balance_loss
 from .options import RankerOptions
-from .towers import one_thread
+from .torch_threads import one_thread
 
 _LATER_EPOCHS_RATE = 0.8
 
