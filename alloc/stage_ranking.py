@@ -18,7 +18,7 @@ from .artifacts import load_array, save_arrays, save_json
 from .errors import InputError
 from .night_view import NightView, load_view
 from .stage import StageContext
-from .tower_store import load_towers
+from .tower_store import load_towers, vocabulary_sha256
 
 _MOST_ROWS = 200_000
 
@@ -113,7 +113,7 @@ def _fit(context: StageContext, view: NightView, past: Log, heads: tuple[str, ..
 
 def _lift(context: StageContext, view: NightView, before: Log, after: Log, day: int) -> np.ndarray:
     """float32[n]: the tower product of each interaction in ``after``, from what was known at the end of ``day``."""
-    towers: Towers = load_towers(context.input("retrieval"))
+    towers: Towers = load_towers(context.input("retrieval"), vocabulary_sha256(view.tables))
     users = user_inputs(before, day, context.config.towers.history_days, view.tables.user_features)
     who, user = np.unique(after.user, return_inverse=True)
     what, item = np.unique(after.item, return_inverse=True)

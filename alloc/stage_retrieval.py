@@ -18,7 +18,7 @@ from .errors import InputError
 from .night_view import NightView, load_view
 from .sources import I2I2U, I2U2U, TWO_TOWER
 from .stage import StageContext
-from .tower_store import save_towers
+from .tower_store import save_towers, vocabulary_sha256
 
 
 def run(context: StageContext) -> None:
@@ -54,7 +54,7 @@ def run(context: StageContext) -> None:
         extra_code=code,
     )
     save_json(context.out / "retrieval.json", {"losses": losses, **how, "shape": shape_record(towers)})
-    save_towers(context.out, towers)
+    save_towers(context.out, towers, context.config.towers, vocabulary_sha256(view.tables))
 
 
 def _near(

@@ -282,8 +282,10 @@ def test_nothing_to_learn_from_is_said() -> None:
 def test_saved_towers_load_bit_for_bit(tmp_path: Path) -> None:
     log = checkerboard(categories=True, content=True)
     towers, _ = trained(log, True, options=OPTIONS.model_copy(update={"epochs": 1}))
-    save_towers(tmp_path, towers)
-    loaded = load_towers(tmp_path)
+    save_towers(tmp_path, towers, OPTIONS, "abc")
+    loaded = load_towers(tmp_path, "abc")
+    with pytest.raises(InputError, match=r"other categories or user features.*expected abd"):
+        load_towers(tmp_path, "abd")
     assert loaded.shape == towers.shape
     users, items = inputs_at(log, DAY, hide=True)
     for before, after in zip(
@@ -297,13 +299,21 @@ def test_damaged_and_foreign_weights_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="does not exist"):
         load_towers(tmp_path)
     towers = Towers(TowerShape(tokens=3, content=0, half_lives=2, user_dense=2, user_codes=1, item_dense=5, dim=4))
-    save_towers(tmp_path, towers)
+    save_towers(tmp_path, towers, OPTIONS, "abc")
     path = tmp_path / FILE
     good = path.read_bytes()
     shape = {"shape": json.dumps({"tokens": 3, "layers": 2})}
+    flipped = good[:-9] + bytes([good[-9] ^ 1]) + good[-8:]
     pickled = tmp_path / "pickled"
     torch.save(towers.state_dict(), pickled)
-    for bad in (b"", good[:40], good[:-5], good.replace(b'tokens\\": 3', b'tokens\\": 4'), pickled.read_bytes()):
+    for bad in (
+        b"",
+        good[:40],
+        good[:-5],
+        flipped,
+        good.replace(b'tokens\\": 3', b'tokens\\": 4'),
+        pickled.read_bytes(),
+    ):
         assert bad != good
         path.write_bytes(bad)
         with pytest.raises(InputError, match="not a file of tower weights"):
