@@ -54,9 +54,8 @@ def main(words: Sequence[str] | None = None) -> None:
         pairs += rows.size
         task.advance(len(rows))
     seconds = time.perf_counter() - begin
-    print(
-        f"{pairs:,} pairs, {len(KINDS)} heads, {source.threads} threads: {seconds:.1f} s, {1e9 * seconds / pairs:.1f} ns a pair"
-    )
+    each = 1e9 * seconds / pairs
+    print(f"{pairs:,} pairs, {len(KINDS)} heads, {source.threads} threads: {seconds:.1f} s, {each:.1f} ns a pair")
 
 
 if __name__ == "__main__":

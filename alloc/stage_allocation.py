@@ -67,8 +67,10 @@ def allocate(
 
 
 def figures(allocation: Allocation, about: dict[str, object]) -> dict[str, object]:
-    """The certificate and the counts of the allocation, as in metrics.json."""
+    """The certificate and the counts of the allocation, as in metrics.json; what is said of all pairs only where a search
+    looked at all of them."""
     bound = float(about["bound"])  # type: ignore[arg-type]
+    everything = {"bound_all_pairs": bound, "gap_all_pairs": relative_gap(allocation.value, bound)}
     return {
         "solver": allocation.solver,
         "status": allocation.status.value,
@@ -77,8 +79,7 @@ def figures(allocation: Allocation, about: dict[str, object]) -> dict[str, objec
         "bound": allocation.bound,
         "gap": allocation.gap,
         "bound_covers": allocation.bound_covers,
-        "bound_all_pairs": bound,
-        "gap_all_pairs": relative_gap(allocation.value, bound),
+        **(everything if about.get("covers", "all pairs") == "all pairs" else {}),
         "matches": allocation.matches,
         "items_full": allocation.items_full,
         "items_short": allocation.items_short,

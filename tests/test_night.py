@@ -22,7 +22,7 @@ from dualrec.alloc.tables import Tables
 Night = Callable[..., NightResult]
 Edit = Callable[..., Path]
 BASELINES = {"first_come", "activity", "random", "category"}
-SOURCES = {"two_tower", "i2i2u", "i2u2u", "sequential", "price_round", "free_places"}
+SOURCES = {"two_tower", "i2i2u", "i2u2u", "user_side", "sequential", "price_round", "free_places"}
 SOLVERS = ("auction", "min-cost-flow", "greedy", "first-come")
 FILES = {"config.yaml", "matches.parquet", "prices.parquet", "metrics.json", "report.html", "MANIFEST.json"}
 
