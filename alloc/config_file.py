@@ -92,14 +92,16 @@ def _read(name: str | Path) -> tuple[str, bytes]:
     path = Path(name)
     try:
         return str(name), path.read_bytes()
-    except FileNotFoundError:
-        pass
+    except (FileNotFoundError, IsADirectoryError) as error:
+        folder = isinstance(error, IsADirectoryError)
     except OSError as error:
         raise InputError(f"config {name} cannot be read: {error.strerror}") from None
     shipped = shipped_configs()
     if str(name) in shipped:
         return f"shipped config {name}", shipped[str(name)].read_bytes()
     known = ", ".join(sorted(shipped))
+    if folder:
+        raise InputError(f"config {name} is a folder; give the path of a YAML file, or one of the shipped: {known}")
     raise InputError(f"config {name} does not exist; give the path of a YAML file, or one of the shipped: {known}")
 
 

@@ -178,9 +178,15 @@ def test_a_file_that_is_not_there_names_the_shipped(tmp_path: Path) -> None:
         "config nightli does not exist; give the path of a YAML file, or one of the shipped: "
         + ", ".join(sorted(shipped_configs()))
     )
-    assert "Is a directory" in message(file=tmp_path)
+    assert "is a folder; give the path of a YAML file" in message(file=tmp_path)
     (tmp_path / "file").write_text("")
     assert "Not a directory" in message(file=tmp_path / "file" / "x.yaml")
+
+
+def test_a_folder_of_the_same_name_hides_no_shipped_config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "globo").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert load_config("globo").data.reader == "globo"
 
 
 @pytest.mark.parametrize("text", ["1e-3", "1E5", "-2e+4", "1.5e3", "0.1", "7", "12"])
