@@ -51,7 +51,7 @@ def test_every_file_that_is_linked_exists(path: str) -> None:
 def test_every_setting_that_is_named_is_a_setting() -> None:
     from dualrec.alloc.config import load_config
 
-    named = set(re.findall(r"\b([a-z_]+(?:\.[a-z_]+)+=[^\s`\")\]]+)", README))
+    named = set(re.findall(r"\b([a-z_]+(?:\.[a-z_]+)+=(?:\[[^\]]*\]|[^\s`\")\],+]+))", README))
     assert named
     for setting in named:
         load_config("nightly", [setting])
