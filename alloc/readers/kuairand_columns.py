@@ -19,7 +19,8 @@ def feature_sources(path: Path, tables: Tables, log: Log) -> FeatureSources:
     """Of the tables that were read from the folder ``path``. Raises InputError for missing columns.
 
     A video's duration (0 for a picture) is known when it is uploaded; watch time and stay in the comments only after the
-    row. KuaiRand's file of video statistics is not read: it counts over the whole month, the test days too.
+    row. The users' numbers are a snapshot of a date that KuaiRand does not give. Its file of video statistics is not
+    read: it counts over the whole month, the test days too.
     """
     keys = ("user_id", "video_id")
     rows = Columns.read(path / LOG_FILE, [*keys, "time_ms", *_MEASURED], keys)
