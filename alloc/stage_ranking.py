@@ -92,7 +92,7 @@ def _item_inputs(past: Log, view: NightView, day: int) -> tuple[ItemInputs, Log]
     """The new items of a past day as they were known at its end, and the log as it was known then."""
     known = past.between(view.tables.first_day, day)
     known = known.without_new_items(day) if view.strict_cold else known
-    return item_inputs(known, day, view.log.new_items(day), user_history(known, day)), known
+    return item_inputs(known, day, view.log.new_items(day), user_history(known, day), similar=False), known
 
 
 def _fit(context: StageContext, view: NightView, past: Log, heads: tuple[str, ...]) -> list[Head]:
@@ -118,5 +118,5 @@ def _lift(context: StageContext, view: NightView, before: Log, after: Log, day: 
     who, user = np.unique(after.user, return_inverse=True)
     what, item = np.unique(after.item, return_inverse=True)
     vector, bias = all_users(towers, users, who)
-    item_vector = all_items(towers, item_inputs(before, day, what, users.history))
+    item_vector = all_items(towers, item_inputs(before, day, what, users.history, similar=context.config.towers.ef))
     return np.einsum("nd,nd->n", vector[user], item_vector[item]) + bias[user]

@@ -32,7 +32,7 @@ def run(context: StageContext) -> None:
     towers, losses = _train(context, view)
     past = view.past
     users = user_inputs(past, view.day, context.config.towers.history_days, view.tables.user_features)
-    items = item_inputs(past, view.day, view.new_items, users.history)
+    items = item_inputs(past, view.day, view.new_items, users.history, similar=context.config.towers.ef)
     rows = np.flatnonzero(load_array(context.input("activity") / "known.npy"))
     vector, bias = all_users(towers, users, rows)
     item_vector = all_items(towers, items)

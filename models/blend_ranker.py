@@ -9,7 +9,7 @@ from .calibration import Platt
 from .cross_ranker import CrossRanker, fit_cross
 from .expert_ranker import ExpertRanker, fit_experts
 from .options import RankerOptions
-from .ranker import Ranker, RankerRows, check_names, fit_scaling, read_stored
+from .ranker import Ranker, RankerRows, check_names, fitted, read_stored
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -51,10 +51,7 @@ def blend(
     """From both parts as fitted, with their held-out logits."""
     found = _mean((cross[0].scaling, cross[1]), (experts[0].scaling, experts[1]))
     return BlendRanker(
-        heads=rows.heads,
-        names=rows.features.names,
-        scaling=fit_scaling(found, rows.outcomes[rows.held_out]),
-        options=cross[0].options,
+        **fitted(rows, cross[0].options, found),
         cross=cross[0],
         experts=experts[0],
     )

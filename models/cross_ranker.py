@@ -8,7 +8,7 @@ import numpy as np
 import xgboost
 
 from .options import RankerOptions
-from .ranker import Ranker, RankerRows, fit_scaling, read_stored
+from .ranker import Ranker, RankerRows, fitted, read_stored
 
 _TREES = "trees.json"
 _PATIENCE = 40
@@ -75,10 +75,7 @@ def fit_cross(rows: RankerRows, options: RankerOptions, seed: int) -> tuple[Cros
         )
     found = np.stack(logits, 1)
     ranker = CrossRanker(
-        heads=rows.heads,
-        names=rows.features.names,
-        scaling=fit_scaling(found, rows.outcomes[held]),
-        options=options.model_dump(mode="json"),
+        **fitted(rows, options.model_dump(mode="json"), found),
         trees=tuple(trees),
     )
     return ranker, found

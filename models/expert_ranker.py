@@ -9,7 +9,7 @@ from safetensors.torch import load, save
 from .expert_training import expert_logits, expert_shares, train_experts
 from .experts import Experts, ExpertShape
 from .options import RankerOptions
-from .ranker import Ranker, RankerRows, fit_scaling, read_stored
+from .ranker import Ranker, RankerRows, fitted, read_stored
 
 _WEIGHTS = "experts.safetensors"
 
@@ -72,10 +72,7 @@ def fit_experts(rows: RankerRows, options: RankerOptions, seed: int) -> tuple[Ex
         nets.append(train_experts(values, rows.outcomes, options, number, epochs=epochs)[0])
     found = np.mean(logits, 0)
     ranker = ExpertRanker(
-        heads=rows.heads,
-        names=rows.features.names,
-        scaling=fit_scaling(found, rows.outcomes[held]),
-        options=options.model_dump(mode="json"),
+        **fitted(rows, options.model_dump(mode="json"), found),
         nets=tuple(nets),
     )
     return ranker, found

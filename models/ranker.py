@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,7 +46,7 @@ def ranker_rows(features: Features, outcomes: np.ndarray, heads: tuple[str, ...]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Ranker:
+class Ranker(ABC):
     """P(kind | interaction) for several heads. ``names``: the features in order; ``scaling``: one curve for each head."""
 
     kind = ""
@@ -59,13 +60,13 @@ class Ranker:
         check_names(features.names, self.names)
         return scaled(self.scaling, self.logits(features.values))
 
+    @abstractmethod
     def logits(self, values: np.ndarray) -> np.ndarray:
         """float64[n, heads] before calibration, of float32[n, features]; rows are independent of each other."""
-        raise NotImplementedError
 
+    @abstractmethod
     def save(self, folder: Path) -> None:
         """Write the ranker into an existing folder, its header last. Raises OSError."""
-        raise NotImplementedError
 
     def _save(self, folder: Path, payload: Mapping[str, bytes], more: Mapping[str, Any]) -> None:
         for name, data in payload.items():
@@ -94,6 +95,12 @@ def scaled(scaling: tuple[Platt, ...], logits: np.ndarray) -> np.ndarray:
 def fit_scaling(logits: np.ndarray, outcomes: np.ndarray) -> tuple[Platt, ...]:
     """One curve for each head, from held-out logits and outcomes [n, heads]."""
     return tuple(fit_platt(logit, happened) for logit, happened in zip(logits.T, outcomes.T, strict=True))
+
+
+def fitted(rows: RankerRows, options: Mapping[str, Any], found: np.ndarray) -> dict[str, Any]:
+    """What every ranker is made with, from float64[held-out, heads], its logits of the held-out rows."""
+    scaling = fit_scaling(found, rows.outcomes[rows.held_out])
+    return {"heads": rows.heads, "names": rows.features.names, "scaling": scaling, "options": options}
 
 
 def check_names(found: tuple[str, ...], expected: tuple[str, ...]) -> None:

@@ -20,10 +20,8 @@ def similar_audience(log: Log, day: int, items: np.ndarray, history: History) ->
     their users count by their decayed likes. Both are 0 where the data has neither. One pass over the log, and a product of
     the users met with their histories.
     """
-    tokens = sparse.csr_matrix((len(items), log.tokens), dtype=np.float32)
-    content = np.zeros((len(items), log.content.shape[1]), np.float32)
     if log.tokens_are_items and not log.content.shape[1]:
-        return tokens, content
+        return nobody(log, len(items))
     met = interactions(log, day).users_of
     if log.content.shape[1]:
         service = content_similarity(log.content, "content", np.diff(met.indptr) > 0)
@@ -32,7 +30,12 @@ def similar_audience(log: Log, day: int, items: np.ndarray, history: History) ->
     by_category, by_category_content = _mean(members @ met, history)
     place = np.where(log.token[items] >= 0, log.token[items], log.tokens)
     padded = sparse.vstack([by_category, sparse.csr_matrix((1, log.tokens), dtype=np.float32)], format="csr")
-    return padded[place], np.append(by_category_content, np.zeros((1, content.shape[1]), np.float32), 0)[place]
+    return padded[place], np.append(by_category_content, np.zeros((1, log.content.shape[1]), np.float32), 0)[place]
+
+
+def nobody(log: Log, items: int) -> tuple[sparse.csr_matrix, np.ndarray]:
+    """As `similar_audience` of so many items that nobody met."""
+    return sparse.csr_matrix((items, log.tokens), dtype=np.float32), np.zeros((items, log.content.shape[1]), np.float32)
 
 
 def _members(log: Log) -> sparse.csr_matrix:

@@ -8,7 +8,7 @@ from scipy import sparse
 from .activity_features import activity_features, mark_sessions
 from .history import History, audience, user_history
 from .log import Log
-from .similar_audience import similar_audience
+from .similar_audience import nobody, similar_audience
 
 MAX_CODES = 64
 _CONTEXT = "last_"
@@ -61,16 +61,19 @@ def user_inputs(log: Log, day: int, history_days: int, features: dict[str, np.nd
     )
 
 
-def item_inputs(log: Log, day: int, items: np.ndarray, history: History) -> ItemInputs:
-    """Of ``items``, uploaded on ``day``, from a log that ends with it; strict cold when the log hides their users."""
+def item_inputs(log: Log, day: int, items: np.ndarray, history: History, *, similar: bool = True) -> ItemInputs:
+    """Of ``items``, uploaded on ``day``, from a log that ends with it; strict cold when the log hides their users.
+
+    ``similar``: whether the users of similar items are wanted, which cost about as much as all the rest; else they are 0.
+    """
     tokens, content, touched = audience(log, items, history)
     angle = (log.upload[items] % 1) * 2 * np.pi
     # A new item that is its own token has no weights of its own yet.
     token = np.full(len(items), -1, np.int64) if log.tokens_are_items else log.token[items].astype(np.int64)
     heat = np.log1p(_recent(log, day)[token]) / 4
     dense = np.stack([np.sin(angle), np.cos(angle), angle / np.pi - 1, np.log1p(touched), heat], 1)
-    similar = similar_audience(log, day, items, history)
-    return ItemInputs(items, token, log.content[items], dense.astype(np.float32), tokens, content, touched, *similar)
+    others = similar_audience(log, day, items, history) if similar else nobody(log, len(items))
+    return ItemInputs(items, token, log.content[items], dense.astype(np.float32), tokens, content, touched, *others)
 
 
 def _recent(log: Log, day: int) -> np.ndarray:

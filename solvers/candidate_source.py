@@ -24,6 +24,8 @@ class CandidateSource(Protocol):
 
     items, users  how many there are
     exact         whether `best` finds the best of all users, so that a bound computed from it covers all pairs
+
+    A source that is quicker when asked for many items at once may say how many in `asked_at_once`.
     """
 
     @property

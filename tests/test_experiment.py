@@ -60,7 +60,7 @@ def test_a_small_experiment(small_night: tuple[str, ...], tmp_path: Path) -> Non
     gain = [
         known["hit_rate"] - off["hit_rate"] for known, off in zip(runs["v1"], runs[names.split(",")[2]], strict=True)
     ]
-    assert sum(gain) > 0.1, "users above the cut come more often than users at large"
+    assert min(gain) > 0 and sum(gain) > 0.1, "users above the cut come more often than users at large"
     assert "hit rate" in table and "±" in table and "v1" in table
     before = (tmp_path / "experiment" / "experiment.json").stat().st_mtime_ns
     assert run_experiment(versions, 2, tmp_path, NullProgress()) == table
