@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 import yaml
 from pydantic import Field, ValidationError, field_validator
@@ -16,7 +16,7 @@ from .world_options import WorldOptions
 
 Reader = Literal["world", "generic", "globo", "deskdrop", "kuairand", "stackexchange"]
 Solver = Literal["auction", "min-cost-flow", "lp", "pdlp", "greedy", "first-come", "local"]
-Baseline = Literal["first_come", "activity", "random", "category"]
+Baseline = Literal["first_come", "activity", "random", "category", "early_users"]
 
 
 class DataOptions(Options):
@@ -64,7 +64,7 @@ class EvaluateOptions(Options):
     early_users_in_truth: bool = Field(
         default=True, description="whether users who met the item on its upload day count when they come back"
     )
-    baselines: Annotated[tuple[Baseline, ...], Field(strict=False)] = ("first_come", "activity", "random", "category")
+    baselines: Annotated[tuple[Baseline, ...], Field(strict=False)] = get_args(Baseline)
 
 
 class Config(Options):

@@ -18,7 +18,12 @@ from .stage_list import STAGES
 from .stage_store import FinishedStage, run_stages
 
 FOLDER = "evaluation"
-_POOLED = {"hit_rate": "matches", "recall": "items_scored", "precision": "items_scored"}
+_POOLED = {
+    "hit_rate": "matches",
+    "recall": "items_scored",
+    "precision": "items_scored",
+    "recall_without_cap": "items_scored",
+}
 _SUMMED = ("came_true", "items_scored", "matches")
 
 
@@ -73,7 +78,7 @@ def pool(outcomes: Sequence[Mapping[str, Mapping[str, float]]]) -> dict[str, dic
         days = [outcome[name] for outcome in outcomes if name in outcome]
         pooled[name] = {key: sum(day[key] for day in days) for key in _SUMMED}
         for key, weight in _POOLED.items():
-            known = [day for day in days if day[weight] and day[key] is not None]
+            known = [day for day in days if day[weight] and day.get(key) is not None]
             mass = sum(day[weight] for day in known)
             pooled[name][key] = sum(day[key] * day[weight] for day in known) / mass if mass else float("nan")
     return pooled
@@ -81,7 +86,9 @@ def pool(outcomes: Sequence[Mapping[str, Mapping[str, float]]]) -> dict[str, dic
 
 def days_table(results: Mapping[int, Mapping[str, Any]], pooled: Mapping[str, Mapping[str, float]]) -> str:
     """Plain text: one line for each day and allocation, then the pooled lines."""
-    rows: list[tuple[str, ...]] = [("day", "allocation", "value", "gap %", "hit rate", "recall", "came true", "AUC")]
+    rows: list[tuple[str, ...]] = [
+        ("day", "allocation", "value", "gap %", "hit rate", "recall", "no cap", "came true", "AUC")
+    ]
     for day, result in results.items():
         for name, figures in result["outcome"].items():
             ours = name == "ours"
@@ -94,7 +101,8 @@ def days_table(results: Mapping[int, Mapping[str, Any]], pooled: Mapping[str, Ma
 
 
 def _figures(figures: Mapping[str, float]) -> tuple[str, ...]:
-    return tuple(format_number(figures[key]) for key in ("hit_rate", "recall", "came_true"))
+    found = (figures.get(key) for key in ("hit_rate", "recall", "recall_without_cap", "came_true"))
+    return tuple(format_number(None if figure != figure else figure) for figure in found)
 
 
 def _one_day(config: Config, day: int, out: Path, progress: Progress, kind: Evaluation) -> dict[str, Any]:

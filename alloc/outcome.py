@@ -1,10 +1,12 @@
 """What became of an allocation: hit rate, recall, precision and matches that came true."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 from ..models.log import Log
+from ..models.sparse_top import largest
 from .night_view import NightView
 
 
@@ -46,6 +48,25 @@ def outcome(truth: Truth, item: np.ndarray, user: np.ndarray, wanted: int, min_t
         "items_scored": int(scored.sum()),
         "matches": len(item),
     }
+
+
+def recall_without_cap(
+    truth: Truth, rows: Callable[[np.ndarray], np.ndarray], wanted: int, min_truth: int
+) -> float | None:
+    """Recall, as in `outcome`, if every item got its ``wanted`` best users by ``rows``, however often a user is taken.
+
+    ``rows`` gives scores float32[n, users] of item places, 0 for pairs that may not be matched. None without scored items.
+    """
+    size = np.bincount(truth.pairs // truth.users, minlength=truth.items)
+    scored = np.flatnonzero(size >= max(min_truth, 1))
+    shares = []
+    for item in scored if wanted else ():
+        row = rows(np.array([item]))[0]
+        best = largest(np.arange(truth.users), row, wanted)
+        low, high = np.searchsorted(truth.pairs, [item * truth.users, (item + 1) * truth.users])
+        true = np.isin(truth.pairs[low:high] - item * truth.users, best)
+        shares.append(true.sum() / min(wanted, high - low))
+    return float(np.mean(shares)) if shares else None
 
 
 def _pairs(log: Log, users: np.ndarray, items: np.ndarray) -> np.ndarray:

@@ -44,9 +44,9 @@ _CERTIFICATE_TEXT = (
 _BASELINES_TEXT = "Every allocation keeps the same demand and capacity and is valued on the same scores."
 _OUTCOME_TEXT = (
     "What users did in the truth window after the night. Hit rate: share of the matches whose user came. Recall: "
-    "share of an item's truth users that were matched, out of as many as could be; precision: share of its matches "
-    "that are truth users; both are means over the scored items. Came true: matches whose user interacted with the "
-    "item."
+    "share of an item's truth users that were matched, out of as many as could be; without a cap: if every item got "
+    "its best users, however often a user is taken; precision: share of its matches that are truth users; all three "
+    "are means over the scored items. Came true: matches whose user interacted with the item."
 )
 _HOURS_TEXT = "First come serves items in the order of their upload, so late uploads find the best users taken."
 
@@ -128,14 +128,23 @@ def outcome_section(metrics: Metrics) -> Section:
     outcome = section(metrics, "outcome")
     if not outcome:
         return Section("outcome", "Outcome", missing=absent(metrics, "outcome", ("outcome", "evaluat", "truth")))
-    header = ("Allocation", "Hit rate", "Recall", "Precision", "Came true", "Matches", "Items scored")
+    header = (
+        "Allocation",
+        "Hit rate",
+        "Recall",
+        "Recall without a cap",
+        "Precision",
+        "Came true",
+        "Matches",
+        "Items scored",
+    )
     names = sorted(outcome, key=lambda name: name != "ours")
     table = Table(tuple(_outcome_row(name, section(outcome, name)) for name in names), header)
     return Section("outcome", "Outcome", (_OUTCOME_TEXT,), (table,))
 
 
 def _outcome_row(name: str, entry: Mapping[str, Any]) -> tuple[str, ...]:
-    fractions = (figure_text(entry, key) for key in ("hit_rate", "recall", "precision"))
+    fractions = (figure_text(entry, key) for key in ("hit_rate", "recall", "recall_without_cap", "precision"))
     counts = (words(entry.get(key)) for key in ("came_true", "matches", "items_scored"))
     return (plain_name(name), *fractions, *counts)
 

@@ -16,7 +16,7 @@ _ALLOCATION = (
     ("items_short", "items short"),
     ("users_at_capacity", "users at capacity"),
 )
-_OUTCOME = ("hit_rate", "recall", "precision", "came_true")
+_OUTCOME = ("hit_rate", "recall", "recall_without_cap", "precision", "came_true")
 
 
 def run_summary(run_dir: Path, metrics: Mapping[str, Any]) -> str:

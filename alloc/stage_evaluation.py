@@ -1,14 +1,16 @@
 """Stage `evaluation`: the allocation beside first come and plain rules at the same capacity, against what users did."""
 
+from collections.abc import Callable
+
 import numpy as np
 
 from ..models.metrics import auc
 from ..models.pair_scores import PairScorer
 from ..solvers.candidate_source import RowSource
 from .artifacts import load_array, load_json, save_json
-from .baselines import Places, Rows, activity_rows, category_rows, hand_out, random_rows
+from .baselines import Places, Rows, activity_rows, allowed, category_rows, early_user_rows, hand_out, random_rows
 from .night_view import NightView, load_view
-from .outcome import Truth, outcome, truth_of
+from .outcome import Truth, outcome, recall_without_cap, truth_of
 from .scorer import load_scorer, row_source
 from .stage import StageContext
 
@@ -22,7 +24,8 @@ def run(context: StageContext) -> None:
     options, retrieval = context.config.evaluate, context.input("retrieval")
     scorer = load_scorer(view, retrieval, context.input("ranking"))
     users, items = load_array(retrieval / "users.npy"), load_array(retrieval / "items.npy")
-    matches, notes = all_matches(context, view, scorer) if options.enabled else ({}, [])
+    rules, notes = _rules(context, view, users, items) if options.enabled else ({}, [])
+    matches = all_matches(context, rules, scorer) if options.enabled else {}
     values = _values(context, matches, row_source(scorer, context.threads))
     results: dict[str, object] = {
         "baselines": {name: {"value": value} for name, value in values.items()},
@@ -32,39 +35,52 @@ def run(context: StageContext) -> None:
         truth = truth_of(view, users, items, options.early_users_in_truth)
         ours = {"ours": _ours(context), **matches}
         wanted = context.config.allocation.demand
+        rows = {"ours": scorer.rows} | {name: allowed(rule, scorer) for name, rule in rules.items()}
         results["outcome"] = {name: outcome(truth, *pair, wanted, options.min_truth) for name, pair in ours.items()}
+        for name, rule in rows.items():
+            found = recall_without_cap(truth, rule, wanted, options.min_truth)
+            results["outcome"][name]["recall_without_cap"] = found
         results["ranking_auc"] = ranking_auc(view, scorer, truth, (users, items), context.config.seed)
     save_json(context.out / "evaluation.json", results)
 
 
-def all_matches(context: StageContext, view: NightView, scorer: PairScorer) -> tuple[dict[str, Matches], list[str]]:
-    """The matches of every baseline that the config names and the data allows, and a note on each that it does not."""
-    folder, retrieval = context.input("candidates"), context.input("retrieval")
-    users, items = load_array(retrieval / "users.npy"), load_array(retrieval / "items.npy")
+def all_matches(context: StageContext, rules: dict[str, Rows], scorer: PairScorer) -> dict[str, Matches]:
+    """The matches of first come, where the config names it, and of every rule."""
+    folder = context.input("candidates")
     capacity = np.array(load_array(folder / "capacity.npy"))
     places = Places(context.config.allocation.demand, capacity, scorer, context.threads)
-    rules: dict[str, Rows | None] = {
-        "activity": activity_rows(load_array(context.input("activity") / "p_active.npy")[users]),
-        "random": random_rows(context.config.seed, len(users)),
-        "category": category_rows(view.past, view.day, users, view.log.token[items])
-        if view.tables.item_category is not None
-        else None,
-    }
     made: dict[str, Matches] = {}
-    notes = []
     for name in context.config.evaluate.baselines:
         if name == "first_come":
             made[name] = (
                 np.array(load_array(folder / "first_come_item.npy")),
                 np.array(load_array(folder / "first_come_user.npy")),
             )
-            continue
-        rule = rules[name]
-        if rule is None:
-            notes.append(f"{view.tables.name} has no categories: the category heuristic is left out")
-            continue
-        made[name] = hand_out(rule, places, context.progress.task(f"baseline {name}", len(items)).advance)
-    return made, notes
+        elif name in rules:
+            task = context.progress.task(f"baseline {name}", scorer.items)
+            made[name] = hand_out(rules[name], places, task.advance)
+    return made
+
+
+def _rules(
+    context: StageContext, view: NightView, users: np.ndarray, items: np.ndarray
+) -> tuple[dict[str, Rows], list[str]]:
+    """The plain rules that the config names and the data allows, and a note on each that it does not."""
+    p_active = load_array(context.input("activity") / "p_active.npy")[users]
+    made: dict[str, Callable[[], Rows]] = {
+        "activity": lambda: activity_rows(p_active),
+        "random": lambda: random_rows(context.config.seed, len(users)),
+        "category": lambda: category_rows(view.past, view.day, users, view.log.token[items]),
+        "early_users": lambda: early_user_rows(view.past, users, items),
+    }
+    missing = {}
+    if view.tables.item_category is None:
+        missing["category"] = f"{view.tables.name} has no categories: the category heuristic is left out"
+    if view.strict_cold:
+        missing["early_users"] = "strict cold: new items have no early users, that baseline is left out"
+    wanted = [name for name in context.config.evaluate.baselines if name in made]
+    rules = {name: made[name]() for name in wanted if name not in missing}
+    return rules, [missing[name] for name in wanted if name in missing]
 
 
 def _values(context: StageContext, matches: dict[str, Matches], source: RowSource) -> dict[str, float]:

@@ -43,15 +43,15 @@ class TowerOptions(Options):
     """The two-tower model and its training."""
 
     dim: int = Field(default=64, ge=1, le=1024, description="length of each half of the vectors of users and items")
-    epochs: int = Field(default=3, ge=1, le=1000)
-    batch: int = Field(default=4096, ge=1, description="positives in a training step")
-    negatives: int = Field(default=6, ge=1, le=1000, description="active users sampled at random for each positive")
+    epochs: int = Field(default=5, ge=1, le=1000)
+    batch: int = Field(default=2048, ge=1, description="positives in a training step")
+    negatives: int = Field(default=20, ge=1, le=1000, description="active users sampled at random for each positive")
     learning_rate: float = Field(default=0.003, gt=0)
     weight_decay: float = Field(default=0.001, ge=0)
     train_days: int = Field(default=5, ge=1, description="past days whose new items are learnt from, the latest ones")
     target_days: int = Field(default=1, ge=1, description="days after an item's upload day that count as its outcome")
     history_days: int = Field(default=30, ge=1, description="days of interactions that the features look back over")
-    positives_per_item: int = Field(default=300, ge=1, description="most positives of one item in an epoch")
+    positives_per_item: int = Field(default=100, ge=1, description="most positives of one item in an epoch")
     item_id: bool = Field(default=False, description="an embedding of each item's own, which a new item does not have")
     sa: bool = Field(
         default=False, description="with item_id: each sample is learnt from twice, once without the item's embedding"

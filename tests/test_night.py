@@ -21,7 +21,7 @@ from dualrec.alloc.tables import Tables
 
 Night = Callable[..., NightResult]
 Edit = Callable[..., Path]
-BASELINES = {"first_come", "activity", "random", "category"}
+BASELINES = {"first_come", "activity", "random", "category"}  # strict cold: nobody is an early user
 SOURCES = {"two_tower", "i2i2u", "i2u2u", "user_side", "sequential", "price_round", "free_places"}
 SOLVERS = ("auction", "min-cost-flow", "greedy", "first-come")
 FILES = {"config.yaml", "matches.parquet", "prices.parquet", "metrics.json", "report.html", "MANIFEST.json"}
@@ -228,6 +228,9 @@ def test_the_certificate_holds_over_all_pairs(cold: NightResult, cold_out: Path)
 @pytest.mark.parametrize("result", ["cold", "warm"])
 def test_ours_is_worth_more_than_first_come(result: str, request: pytest.FixtureRequest) -> None:
     metrics = request.getfixturevalue(result).metrics
+    early = {"early_users"} if result == "warm" else set()
+    assert set(metrics["baselines"]) == BASELINES | early
+    assert any("early users" in note for note in metrics["notes"]) == (not early)
     assert all(metrics["allocation"]["value"] > entry["value"] > 0 for entry in metrics["baselines"].values())
 
 
