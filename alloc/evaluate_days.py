@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from math import isnan
 from pathlib import Path
 from typing import Any
 
@@ -102,7 +103,7 @@ def days_table(results: Mapping[int, Mapping[str, Any]], pooled: Mapping[str, Ma
 
 def _figures(figures: Mapping[str, float]) -> tuple[str, ...]:
     found = (figures.get(key) for key in ("hit_rate", "recall", "recall_without_cap", "came_true"))
-    return tuple(format_number(None if figure != figure else figure) for figure in found)
+    return tuple(format_number(None if figure is None or isnan(figure) else figure) for figure in found)
 
 
 def _one_day(config: Config, day: int, out: Path, progress: Progress, kind: Evaluation) -> dict[str, Any]:
