@@ -36,10 +36,11 @@ def run(context: StageContext) -> None:
         ours = {"ours": _ours(context), **matches}
         wanted = context.config.allocation.demand
         rows = {"ours": scorer.rows} | {name: allowed(rule, scorer) for name, rule in rules.items()}
-        results["outcome"] = {name: outcome(truth, *pair, wanted, options.min_truth) for name, pair in ours.items()}
-        for name, rule in rows.items():
-            found = recall_without_cap(truth, rule, wanted, options.min_truth)
-            results["outcome"][name]["recall_without_cap"] = found
+        free = {name: recall_without_cap(truth, rule, wanted, options.min_truth) for name, rule in rows.items()}
+        results["outcome"] = {
+            name: {**outcome(truth, *pair, wanted, options.min_truth), "recall_without_cap": free.get(name)}
+            for name, pair in ours.items()
+        }
         results["ranking_auc"] = ranking_auc(view, scorer, truth, (users, items), context.config.seed)
     save_json(context.out / "evaluation.json", results)
 
@@ -78,7 +79,7 @@ def _rules(
         missing["category"] = f"{view.tables.name} has no categories: the category heuristic is left out"
     if view.strict_cold:
         missing["early_users"] = "strict cold: new items have no early users, that baseline is left out"
-    wanted = [name for name in context.config.evaluate.baselines if name in made]
+    wanted: list[str] = [name for name in context.config.evaluate.baselines if name in made]
     rules = {name: made[name]() for name in wanted if name not in missing}
     return rules, [missing[name] for name in wanted if name in missing]
 
