@@ -1,0 +1,80 @@
+"""What the online rule knows of the day to come: prices of users' places, or the bids that a day brings for each user."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .allocation import Allocation
+from .errors import ProblemError
+from .online_kernels import best_bids
+from .problem import Problem
+
+LEAST_BIDS, MOST_BIDS = 8, 256
+
+
+@dataclass(frozen=True, eq=False)
+class UserPrices:
+    """Prices of an earlier allocation, times exp(correction * (share of the user's capacity used - share of the day gone)).
+
+    price       float64[users] >= 0
+    correction  how strongly a user that fills up too early gets dearer; 0: never
+
+    Source: the dual mirror descent of Balseiro, Lu and Mirrokni (2020) moves prices the same way, without a start.
+    """
+
+    price: np.ndarray
+    correction: float = 2.0
+
+    def __post_init__(self) -> None:
+        price = np.ascontiguousarray(self.price, np.float64)
+        if price.ndim != 1 or not np.isfinite(price).all() or (price < 0).any():
+            raise ProblemError("UserPrices: expected price float64[users], finite and not negative")
+        if not 0 <= self.correction < np.inf:
+            raise ProblemError(f"UserPrices: correction is {self.correction}, expected a number >= 0")
+        object.__setattr__(self, "price", price)
+
+    @property
+    def users(self) -> int:
+        """Number of users."""
+        return len(self.price)
+
+
+@dataclass(frozen=True, eq=False)
+class BidCurves:
+    """The largest bids that a day of ``items`` items brings for each user: float32[users, n], falling, 4 n bytes a user.
+
+    A bid is what an item would give for the place beyond its next best user. With r places left and a share s of a day's
+    items still to come, the right price is the bid of rank r / s: as many as there are places are expected above it.
+    """
+
+    bids: np.ndarray
+    items: int
+
+    @property
+    def users(self) -> int:
+        """Number of users."""
+        return len(self.bids)
+
+
+def bid_curves(allocation: Allocation) -> BidCurves:
+    """Of an allocation's candidates at its prices: as many bids as twice the largest capacity, 8 to 256 of them.
+
+    Limits other than demand and capacity play no part. Two passes over the edges.
+    """
+    return curves_of(allocation.problem, allocation.user_prices, int(allocation.problem.capacity.max(initial=0)))
+
+
+def curves_of(problem: Problem, price: np.ndarray, most: int) -> BidCurves:
+    """Bid curves of a problem at prices float64[users] for capacities up to `most`."""
+    bids = np.zeros((problem.users, min(max(2 * most, LEAST_BIDS), MOST_BIDS)), np.float32)
+    best_bids(problem.indptr, problem.user, problem.score, problem.demand, np.asarray(price, np.float64), bids)
+    return BidCurves(bids, problem.items)
+
+
+def kernel_prices(prices: Any) -> tuple[np.ndarray, np.ndarray]:
+    """(price float64, bids float32) as the kernels take them, size 0 for what is not there."""
+    none = np.zeros(0), np.zeros((0, 1), np.float32)
+    if isinstance(prices, UserPrices):
+        return prices.price, none[1]
+    return (none[0], prices.bids) if isinstance(prices, BidCurves) else none
