@@ -76,6 +76,7 @@ class OnlineRule:
         score  float[n], finite and not negative; 0: never matched
         """
         users, scores = np.asarray(user), np.asarray(score)
+        scores = scores if scores.dtype in (np.float32, np.float64) else scores.astype(np.float64)
         if users.ndim != 1 or users.shape != scores.shape or users.dtype.kind not in "iu":
             raise ProblemError(
                 f"offer: user {users.dtype}{users.shape}, score {scores.shape}, expected int[n] rows and float[n]"
@@ -94,7 +95,8 @@ class OnlineRule:
         """`offer_one` of each item of a problem as if it were asked alone, now."""
         self._fits(problem)
         rows = zip(problem.indptr[:-1].tolist(), problem.indptr[1:].tolist(), problem.demand.tolist(), strict=True)
-        return [self.offer_one(problem.user[a:b], problem.score[a:b], wanted, gone) for a, b, wanted in rows]
+        scores = problem.score32()
+        return [self.offer_one(problem.user[a:b], scores[a:b], wanted, gone) for a, b, wanted in rows]
 
     def take(self, user: np.ndarray) -> None:
         """One item was answered with the users ``user`` (each once): one place less for each of them."""
@@ -170,7 +172,7 @@ class OnlineRule:
         if self._set_at[1] > 0:
             set_rows(rows, *self._state(), self._set_at, self._now)
 
-    def _state(self) -> tuple[np.ndarray, ...]:
+    def _state(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         return self.left, self.capacity, self._price, self._bids
 
     def _fits(self, problem: Problem) -> None:

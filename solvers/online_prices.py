@@ -68,7 +68,7 @@ def bid_curves(allocation: Allocation) -> BidCurves:
 def curves_of(problem: Problem, price: np.ndarray, most: int) -> BidCurves:
     """Bid curves of a problem at prices float64[users] for capacities up to `most`."""
     bids = np.zeros((problem.users, min(max(2 * most, LEAST_BIDS), MOST_BIDS)), np.float32)
-    best_bids(problem.indptr, problem.user, problem.score, problem.demand, np.asarray(price, np.float64), bids)
+    best_bids(problem.indptr, problem.user, problem.score32(), problem.demand, np.asarray(price, np.float64), bids)
     return BidCurves(bids, problem.items)
 
 

@@ -5,6 +5,7 @@ import numpy as np
 from .online import OnlineRule
 from .online_prices import BidCurves, curves_of
 from .problem import Problem
+from .problem_parts import joined, some_items
 from .solve import solve
 
 
@@ -25,24 +26,9 @@ def refreshed(
     """
     missing = max(before.items - today.items, 0)
     drawn = np.random.default_rng([seed, today.items]).choice(before.items, missing, replace=False)
-    pooled = _joined(today, _rows(before, np.sort(drawn)))
+    pooled = joined(today, some_items(before, np.sort(drawn)))
     places = np.ceil(rule.left * (pooled.items / rule.to_come(gone)))
     capacity = np.minimum(places, np.iinfo(np.int32).max).astype(np.int32)
     problem = Problem(pooled.indptr, pooled.user, pooled.score, pooled.demand, capacity)
     solved = solve(problem, gap=gap, threads=threads)
     return curves_of(problem, solved.user_prices, int(rule.capacity.max(initial=0)))
-
-
-def _rows(problem: Problem, items: np.ndarray) -> Problem:
-    """The problem with some of its items."""
-    length = np.diff(problem.indptr)[items]
-    indptr = np.concatenate([[0], np.cumsum(length)]).astype(np.int64)
-    edge = np.repeat(problem.indptr[items] - indptr[:-1], length) + np.arange(indptr[-1])
-    return Problem(indptr, problem.user[edge], problem.score32()[edge], problem.demand[items], problem.capacity)
-
-
-def _joined(first: Problem, second: Problem) -> Problem:
-    """The items of both."""
-    indptr = np.concatenate([first.indptr, second.indptr[1:] + first.indptr[-1]])
-    user, demand = (np.concatenate([getattr(one, name) for one in (first, second)]) for name in ("user", "demand"))
-    return Problem(indptr, user, np.concatenate([first.score32(), second.score32()]), demand, first.capacity)
