@@ -1,0 +1,128 @@
+"""Where matches of a day are kept while uploads arrive: places left, each item's answer, each user's matches.
+
+One interface, `MatchStore`; `SqliteStore` needs no server, `RedisStore` is shared by several machines.
+"""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from .errors import InputError
+
+MOST_ITEM_CHARACTERS = 256
+
+
+class StoreError(InputError):
+    """The store refuses a request, or cannot be reached; what was answered before is safe."""
+
+
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """The users that an item got: ``user`` int64[n] rows in the order of the request, ``score`` float32[n].
+
+    ``part``: 0 for the upload's own answer, 1, 2, ... for top-ups. ``repeated``: it was given before and is the same again.
+    """
+
+    item: str
+    part: int
+    day: int
+    user: np.ndarray
+    score: np.ndarray
+    repeated: bool = False
+
+
+@dataclass(frozen=True)
+class Match:
+    """One item that waits for a user, or was shown to it."""
+
+    item: str
+    score: float
+    shown: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Request:
+    """What `MatchStore.reserve` is asked: at most ``demand`` of the users ``user`` int[n], in that order of preference.
+
+    ``score`` float[n], finite; ``made`` milliseconds since 1970, when the upload came, for `MatchStore.expire`.
+    """
+
+    item: str
+    user: np.ndarray
+    score: np.ndarray
+    demand: int
+    made: int
+    part: int = 0
+
+    def __post_init__(self) -> None:
+        user, score = np.asarray(self.user), np.asarray(self.score)
+        if not 0 < len(self.item) <= MOST_ITEM_CHARACTERS:
+            raise StoreError(f"item has {len(self.item)} characters, expected 1 to {MOST_ITEM_CHARACTERS}")
+        if user.ndim != 1 or user.shape != score.shape or (user.dtype.kind not in "iu" and user.size):
+            raise StoreError(f"item {self.item!r}: expected user int[n] and score float[n] of one length")
+        if (user < 0).any() or len(np.unique(user)) != len(user):
+            raise StoreError(f"item {self.item!r}: expected user rows from 0 up, each once")
+        if not np.isfinite(score).all():
+            raise StoreError(f"item {self.item!r}: expected finite scores")
+        if self.demand < 0 or self.part < 0:
+            raise StoreError(f"item {self.item!r}: demand {self.demand}, part {self.part}, expected neither below 0")
+        object.__setattr__(self, "user", user.astype(np.int64))
+        object.__setattr__(self, "score", score.astype(np.float32))
+
+
+class MatchStore(Protocol):
+    """Safe from several processes at once. What a call has returned is on disk; a call that fails has changed nothing.
+
+    Every method raises `StoreError` when the store cannot be reached, is full or damaged, or the day was not opened.
+    """
+
+    def open_day(self, day: int, capacity: np.ndarray) -> None:
+        """Places of every user for a day, int[users] >= 0. Again with the same capacities: nothing happens."""
+        ...
+
+    def left(self, day: int) -> np.ndarray:
+        """int64[users]: places left."""
+        ...
+
+    def reserve(self, day: int, request: Request) -> Answer:
+        """The first users asked for that have a place left, one place less for each; the earlier answer if there is one.
+
+        A user that the item has from another part is passed over, one without places or unknown to the day too.
+        """
+        ...
+
+    def answer(self, item: str, part: int = 0) -> Answer | None:
+        """What an item was answered, if it was."""
+        ...
+
+    def matches(self, day: int, user: int) -> list[Match]:
+        """The user's matches of a day, best score first, ties by item."""
+        ...
+
+    def show(self, day: int, user: int, item: str) -> bool:
+        """Notes that the user saw the item, so that the match never expires; whether there is such a match."""
+        ...
+
+    def expire(self, day: int, before: int) -> int:
+        """Ends matches made before a time (ms) and never shown; their places are free again. Returns how many.
+
+        The items' answers stay as they were.
+        """
+        ...
+
+    def forget(self, day: int) -> None:
+        """Removes a day with its matches and answers."""
+        ...
+
+    def close(self) -> None:
+        """Lets go of files and connections."""
+        ...
+
+
+def checked_capacity(day: int, capacity: np.ndarray) -> np.ndarray:
+    """int64[users], or StoreError."""
+    places = np.asarray(capacity)
+    if places.ndim != 1 or places.dtype.kind not in "iu" or (places < 0).any():
+        raise StoreError(f"day {day}: expected capacity int[users], not negative")
+    return places.astype(np.int64)

@@ -1,0 +1,173 @@
+"""The embedded store: SQLite in WAL mode, every commit flushed to disk before it is acknowledged."""
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import apsw
+import numpy as np
+
+from .match_store import Answer, Match, Request, StoreError, checked_capacity
+
+_WAIT_MS = 10_000
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS day (day INTEGER PRIMARY KEY, users INTEGER NOT NULL, capacity BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS place (
+    day INTEGER, user INTEGER, free INTEGER NOT NULL CHECK (free >= 0), PRIMARY KEY (day, user)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS answer (
+    item TEXT, part INTEGER, day INTEGER NOT NULL, user BLOB NOT NULL, score BLOB NOT NULL, PRIMARY KEY (item, part)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS match (
+    day INTEGER, user INTEGER, item TEXT, score REAL NOT NULL, made INTEGER NOT NULL, shown INTEGER NOT NULL,
+    PRIMARY KEY (day, user, item)
+) WITHOUT ROWID;
+"""
+_TAKE = "UPDATE place SET free = free - 1 WHERE day = ? AND user = ? AND free > 0"
+_ADD = "INSERT INTO match VALUES (?, ?, ?, ?, ?, 0)"
+_WAITING = "FROM match WHERE day = ? AND shown = 0 AND made < ?"
+
+
+class SqliteStore:
+    """A `MatchStore` in one file, for any number of processes on one machine; one writes at a time.
+
+    An item with 200 users costs 400 small updates and one flush of the disk.
+    """
+
+    def __init__(self, path: Path | str) -> None:
+        self.path = Path(path)
+        with self._errors():
+            self._db = apsw.Connection(str(self.path))
+            self._db.set_busy_timeout(_WAIT_MS)
+            self._db.execute("PRAGMA journal_mode = WAL").fetchall()
+            self._db.execute("PRAGMA synchronous = FULL")
+            self._db.execute(_SCHEMA)
+
+    def open_day(self, day: int, capacity: np.ndarray) -> None:
+        """See `MatchStore`. About a second for a million users."""
+        places = checked_capacity(day, capacity)
+        with self._writing():
+            known = self._db.execute("SELECT capacity FROM day WHERE day = ?", (day,)).fetchall()
+            if known:
+                if known[0][0] != places.tobytes():
+                    raise StoreError(f"day {day} is open with other capacities or users; forget it first")
+                return
+            self._db.execute("INSERT INTO day VALUES (?, ?, ?)", (day, len(places), places.tobytes()))
+            rows = ((day, user, free) for user, free in enumerate(places.tolist()) if free)
+            self._db.executemany("INSERT INTO place VALUES (?, ?, ?)", rows)
+
+    def left(self, day: int) -> np.ndarray:
+        """See `MatchStore`."""
+        with self._errors():
+            out = np.zeros(self._users(day), np.int64)
+            for user, free in self._db.execute("SELECT user, free FROM place WHERE day = ?", (day,)):
+                out[user] = free
+            return out
+
+    def reserve(self, day: int, request: Request) -> Answer:
+        """See `MatchStore`. One transaction."""
+        with self._writing():
+            self._users(day)
+            earlier = self._answer(request.item, request.part)
+            if earlier is not None:
+                return earlier
+            taken = self._take(day, request)
+            answer = Answer(request.item, request.part, day, request.user[taken], request.score[taken])
+            pairs = zip(answer.user.tolist(), answer.score.tolist(), strict=True)
+            self._db.executemany(_ADD, [(day, user, answer.item, score, request.made) for user, score in pairs])
+            blobs = answer.user.tobytes(), answer.score.tobytes()
+            self._db.execute("INSERT INTO answer VALUES (?, ?, ?, ?, ?)", (answer.item, answer.part, day, *blobs))
+            return answer
+
+    def answer(self, item: str, part: int = 0) -> Answer | None:
+        """See `MatchStore`."""
+        with self._errors():
+            return self._answer(item, part)
+
+    def matches(self, day: int, user: int) -> list[Match]:
+        """See `MatchStore`."""
+        with self._errors():
+            self._users(day)
+            rows = self._db.execute(
+                "SELECT item, score, shown FROM match WHERE day = ? AND user = ? ORDER BY score DESC, item", (day, user)
+            )
+            return [Match(item, score, bool(shown)) for item, score, shown in rows]
+
+    def show(self, day: int, user: int, item: str) -> bool:
+        """See `MatchStore`."""
+        with self._writing():
+            self._users(day)
+            self._db.execute("UPDATE match SET shown = 1 WHERE day = ? AND user = ? AND item = ?", (day, user, item))
+            return self._db.changes() > 0
+
+    def expire(self, day: int, before: int) -> int:
+        """See `MatchStore`. One pass over the day's matches."""
+        with self._writing():
+            self._users(day)
+            given = self._db.execute(f"SELECT user, COUNT(*) {_WAITING} GROUP BY user", (day, before)).fetchall()
+            self._db.executemany(
+                "UPDATE place SET free = free + ? WHERE day = ? AND user = ?", [(n, day, user) for user, n in given]
+            )
+            self._db.execute(f"DELETE {_WAITING}", (day, before))
+            return sum(count for _, count in given)
+
+    def forget(self, day: int) -> None:
+        """See `MatchStore`."""
+        with self._writing():
+            for table in ("day", "place", "answer", "match"):
+                self._db.execute(f"DELETE FROM {table} WHERE day = ?", (day,))
+
+    def close(self) -> None:
+        """See `MatchStore`."""
+        self._db.close()
+
+    def _take(self, day: int, request: Request) -> list[int]:
+        """Positions of the users that get the item, their places taken."""
+        held: set[int] = set()
+        for (users,) in self._db.execute("SELECT user FROM answer WHERE item = ?", (request.item,)):
+            held.update(np.frombuffer(users, np.int64).tolist())
+        taken: list[int] = []
+        for position, user in enumerate(request.user.tolist()):
+            if len(taken) == request.demand:
+                break
+            if user in held:
+                continue
+            self._db.execute(_TAKE, (day, user))
+            if self._db.changes():
+                taken.append(position)
+        return taken
+
+    def _answer(self, item: str, part: int) -> Answer | None:
+        rows = self._db.execute(
+            "SELECT day, user, score FROM answer WHERE item = ? AND part = ?", (item, part)
+        ).fetchall()
+        if not rows:
+            return None
+        day, user, score = rows[0]
+        return Answer(item, part, day, np.frombuffer(user, np.int64), np.frombuffer(score, np.float32), repeated=True)
+
+    def _users(self, day: int) -> int:
+        rows = self._db.execute("SELECT users FROM day WHERE day = ?", (day,)).fetchall()
+        if not rows:
+            raise StoreError(f"day {day} is not open in {self.path}; open_day first")
+        return int(rows[0][0])
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        """A transaction: committed and flushed at the end, undone by any error."""
+        with self._errors():
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self._db.execute("COMMIT")
+            except BaseException:
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+                raise
+
+    @contextlib.contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except (apsw.Error, OSError) as error:
+            raise StoreError(f"{self.path}: {type(error).__name__}: {error}") from error

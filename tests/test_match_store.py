@@ -1,0 +1,213 @@
+"""Stores of matches: what each call promises, the same for every back end, against a plain dictionary."""
+
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from dualrec.alloc.match_store import Answer, Match, MatchStore, Request, StoreError
+from dualrec.alloc.sqlite_store import SqliteStore
+
+DAY = 5
+
+
+@pytest.fixture
+def opened(tmp_path: Path) -> Iterator[Callable[[], MatchStore]]:
+    """Opens the same store again and again."""
+    stores: list[MatchStore] = []
+
+    def again() -> MatchStore:
+        stores.append(SqliteStore(tmp_path / "matches.db"))
+        return stores[-1]
+
+    yield again
+    for store in stores:
+        store.close()
+
+
+@pytest.fixture
+def store(opened: Callable[[], MatchStore]) -> MatchStore:
+    made = opened()
+    made.open_day(DAY, np.array([2, 1, 0, 3]))
+    return made
+
+
+def asked(item: str, user: list[int], demand: int = 9, *, part: int = 0, made: int = 1_000) -> Request:
+    return Request(item, np.array(user, np.int64), np.array(user) / 10 + 0.5, demand, made, part)
+
+
+def users(answer: Answer | None) -> list[int]:
+    assert answer is not None
+    return answer.user.tolist()
+
+
+def test_the_first_users_with_places_in_the_order_asked(store: MatchStore) -> None:
+    answer = store.reserve(DAY, asked("a", [3, 2, 1, 0], 2))
+    assert (answer.item, answer.day, users(answer), answer.repeated) == ("a", DAY, [3, 1], False)
+    np.testing.assert_array_equal(answer.score, np.array([0.8, 0.6], np.float32))
+    assert store.left(DAY).tolist() == [2, 0, 0, 2]
+    assert users(store.reserve(DAY, asked("b", [1, 99, 0]))) == [0], "one is full, 99 unknown to the day"
+    assert users(store.reserve(DAY, asked("c", [2]))) == []
+
+
+def test_a_retried_item_gets_the_same_answer(store: MatchStore, opened: Callable[[], MatchStore]) -> None:
+    first = store.reserve(DAY, asked("a", [0, 3], 1))
+    for other in (store, opened()):
+        again = other.reserve(DAY, asked("a", [3, 1], 5))
+        assert again.repeated and users(again) == users(first) == [0]
+        assert users(other.answer("a")) == [0]
+    assert store.left(DAY).tolist() == [1, 1, 0, 3]
+    assert store.answer("b") is None
+
+
+def test_a_top_up_gives_other_users(store: MatchStore) -> None:
+    store.reserve(DAY, asked("a", [0, 3], 1))
+    assert users(store.reserve(DAY, asked("a", [0, 3, 1], 1, part=1))) == [3]
+    assert users(store.reserve(DAY, asked("a", [0, 3, 1], 9, part=2))) == [1]
+    assert store.reserve(DAY, asked("a", [0], part=1)).repeated
+    assert store.left(DAY).tolist() == [1, 0, 0, 2]
+
+
+def test_a_users_matches_and_what_was_shown(store: MatchStore) -> None:
+    store.reserve(DAY, Request("low", np.array([0]), np.array([0.25]), 1, 1))
+    store.reserve(DAY, Request("high", np.array([0, 3]), np.array([4.0, 1.0]), 2, 1))
+    assert store.matches(DAY, 0) == [Match("high", 4.0, False), Match("low", 0.25, False)]
+    assert store.show(DAY, 0, "low") and not store.show(DAY, 0, "nothing") and not store.show(DAY, 1, "low")
+    assert store.matches(DAY, 0)[1] == Match("low", 0.25, True)
+    assert store.matches(DAY, 77) == []
+
+
+def test_matches_that_were_never_shown_give_their_places_back(store: MatchStore) -> None:
+    store.reserve(DAY, asked("old", [0, 1, 3], made=10))
+    store.reserve(DAY, asked("new", [0, 3], made=20))
+    store.show(DAY, 0, "old")
+    assert store.expire(DAY, 10) == 0
+    assert store.expire(DAY, 20) == 2
+    assert store.left(DAY).tolist() == [0, 1, 0, 2]
+    assert users(store.answer("old")) == [0, 1, 3], "what was said stays said"
+    assert store.expire(DAY, 20) == 0
+    assert [match.item for match in store.matches(DAY, 3)] == ["new"]
+
+
+def test_days_do_not_touch_each_other(store: MatchStore) -> None:
+    store.open_day(DAY + 1, np.array([1]))
+    store.open_day(DAY, np.array([2, 1, 0, 3]))
+    store.reserve(DAY, asked("a", [0]))
+    assert store.left(DAY + 1).tolist() == [1]
+    assert users(store.reserve(DAY + 1, asked("b", [0, 1]))) == [0]
+    store.forget(DAY)
+    assert store.answer("a") is None and store.left(DAY + 1).tolist() == [0]
+    with pytest.raises(StoreError, match="day 5 is not open"):
+        store.left(DAY)
+    store.open_day(DAY, np.array([7]))
+    assert store.left(DAY).tolist() == [7]
+
+
+def test_what_cannot_be_is_refused_and_nothing_changes(store: MatchStore) -> None:
+    with pytest.raises(StoreError, match="other capacities"):
+        store.open_day(DAY, np.array([2, 1, 0, 4]))
+    for capacity in (np.array([1.5]), np.array([-1]), np.array([[1]])):
+        with pytest.raises(StoreError, match="expected capacity"):
+            store.open_day(9, capacity)
+    for call in (lambda: store.reserve(9, asked("a", [0])), lambda: store.matches(9, 0), lambda: store.expire(9, 1)):
+        with pytest.raises(StoreError, match="day 9 is not open"):
+            call()
+    assert store.left(DAY).tolist() == [2, 1, 0, 3] and store.answer("a") is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"item": ""}, "0 characters"),
+        ({"item": "x" * 257}, "257 characters"),
+        ({"user": np.array([0, 0])}, "each once"),
+        ({"user": np.array([0, -1])}, "from 0 up"),
+        ({"user": np.array([0])}, "one length"),
+        ({"user": np.array([0.0, 1.0])}, "user int"),
+        ({"score": np.array([0.0, np.nan])}, "finite"),
+        ({"demand": -1}, "below 0"),
+        ({"part": -1}, "below 0"),
+    ],
+)
+def test_requests_are_checked(changes: dict, message: str) -> None:
+    good = {"item": "a", "user": np.array([0, 1]), "score": np.array([1.0, 2.0]), "demand": 1, "made": 0}
+    with pytest.raises(StoreError, match=message):
+        Request(**{**good, **changes})
+
+
+@pytest.mark.parametrize("item", ["'; DROP TABLE match; --", "naïve ☂ id", "a\nb", "x" * 256, "{}:*"])
+def test_any_text_is_an_item(store: MatchStore, item: str) -> None:
+    assert users(store.reserve(DAY, asked(item, [0]))) == [0]
+    assert store.matches(DAY, 0) == [Match(item, 0.5, False)]
+    assert store.show(DAY, 0, item) and users(store.answer(item)) == [0]
+
+
+CALLS = st.lists(
+    st.tuples(
+        st.sampled_from(["reserve", "reserve", "reserve", "top up", "show", "expire"]),
+        st.sampled_from("abcdef"),
+        st.lists(st.integers(0, 5), unique=True, max_size=6),
+        st.integers(0, 4),
+    ),
+    max_size=25,
+)
+
+
+@settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(CALLS, st.lists(st.integers(0, 3), min_size=5, max_size=5))
+def test_it_does_what_a_dictionary_does(opened: Callable[[], MatchStore], calls: list, capacity: list[int]) -> None:
+    store = opened()
+    store.forget(DAY)
+    store.open_day(DAY, np.array(capacity))
+    left, answers, waiting = list(capacity), {}, {}
+    for number, (what, item, user, demand) in enumerate(calls):
+        part = int(what == "top up")
+        if what in ("reserve", "top up"):
+            if (item, part) not in answers:
+                held = {u for (name, _), got in answers.items() if name == item for u in got}
+                got = [u for u in user if u < 5 and left[u] and u not in held][:demand]
+                answers[item, part] = got
+                for u in got:
+                    left[u] -= 1
+                    waiting[u, item] = number
+            answer = store.reserve(DAY, asked(item, user, demand, part=part, made=number))
+            assert users(answer) == answers[item, part]
+        elif what == "show" and user:
+            assert store.show(DAY, user[0], item) == ((user[0], item) in waiting)
+            if (user[0], item) in waiting:
+                waiting[user[0], item] = 10**9
+        elif what == "expire":
+            gone = [pair for pair, made in waiting.items() if made < number - demand]
+            assert store.expire(DAY, number - demand) == len(gone)
+            for u, name in gone:
+                left[u] += 1
+                del waiting[u, name]
+        assert store.left(DAY).tolist() == left
+    for u in range(5):
+        assert sorted(match.item for match in store.matches(DAY, u)) == sorted(i for (who, i) in waiting if who == u)
+
+
+def test_several_at_once_never_exceed_a_capacity(opened: Callable[[], MatchStore]) -> None:
+    opened().open_day(DAY, np.full(20, 3))
+    stores, got = [opened() for _ in range(4)], []
+
+    def work(number: int) -> None:
+        for k in range(20):
+            item = f"item {(7 * number + k) % 40}"
+            order = np.random.default_rng(k).permutation(20).tolist()
+            got.append(stores[number].reserve(DAY, asked(item, order, 4)))
+
+    threads = [threading.Thread(target=work, args=(n,)) for n in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(got) == 80
+    by_item = {answer.item: answer.user.tolist() for answer in got}
+    assert all(by_item[answer.item] == answer.user.tolist() for answer in got)
+    load = np.bincount(np.concatenate([np.array(u, np.int64) for u in by_item.values()]), minlength=20)
+    assert (load <= 3).all() and (stores[0].left(DAY) == 3 - load).all()
