@@ -3,6 +3,7 @@
 import contextlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import apsw
 import numpy as np
@@ -47,7 +48,7 @@ class SqliteStore:
         """See `MatchStore`. About a second for a million users."""
         places = checked_capacity(day, capacity)
         with self._writing():
-            known = self._db.execute("SELECT capacity FROM day WHERE day = ?", (day,)).fetchall()
+            known = self._rows("SELECT capacity FROM day WHERE day = ?", day)
             if known:
                 if known[0][0] != places.tobytes():
                     raise StoreError(f"day {day} is open with other capacities or users; forget it first")
@@ -60,7 +61,7 @@ class SqliteStore:
         """See `MatchStore`."""
         with self._errors():
             out = np.zeros(self._users(day), np.int64)
-            for user, free in self._db.execute("SELECT user, free FROM place WHERE day = ?", (day,)):
+            for user, free in self._rows("SELECT user, free FROM place WHERE day = ?", day):
                 out[user] = free
             return out
 
@@ -88,10 +89,8 @@ class SqliteStore:
         """See `MatchStore`."""
         with self._errors():
             self._users(day)
-            rows = self._db.execute(
-                "SELECT item, score, shown FROM match WHERE day = ? AND user = ? ORDER BY score DESC, item", (day, user)
-            )
-            return [Match(item, score, bool(shown)) for item, score, shown in rows]
+            found = "SELECT item, score, shown FROM match WHERE day = ? AND user = ? ORDER BY score DESC, item"
+            return [Match(item, score, bool(shown)) for item, score, shown in self._rows(found, day, user)]
 
     def show(self, day: int, user: int, item: str) -> bool:
         """See `MatchStore`."""
@@ -104,7 +103,7 @@ class SqliteStore:
         """See `MatchStore`. One pass over the day's matches."""
         with self._writing():
             self._users(day)
-            given = self._db.execute(f"SELECT user, COUNT(*) {_WAITING} GROUP BY user", (day, before)).fetchall()
+            given = self._rows(f"SELECT user, COUNT(*) {_WAITING} GROUP BY user", day, before)
             self._db.executemany(
                 "UPDATE place SET free = free + ? WHERE day = ? AND user = ?", [(n, day, user) for user, n in given]
             )
@@ -124,7 +123,7 @@ class SqliteStore:
     def _take(self, day: int, request: Request) -> list[int]:
         """Positions of the users that get the item, their places taken."""
         held: set[int] = set()
-        for (users,) in self._db.execute("SELECT user FROM answer WHERE item = ?", (request.item,)):
+        for (users,) in self._rows("SELECT user FROM answer WHERE item = ?", request.item):
             held.update(np.frombuffer(users, np.int64).tolist())
         taken: list[int] = []
         for position, user in enumerate(request.user.tolist()):
@@ -138,19 +137,20 @@ class SqliteStore:
         return taken
 
     def _answer(self, item: str, part: int) -> Answer | None:
-        rows = self._db.execute(
-            "SELECT day, user, score FROM answer WHERE item = ? AND part = ?", (item, part)
-        ).fetchall()
+        rows = self._rows("SELECT day, user, score FROM answer WHERE item = ? AND part = ?", item, part)
         if not rows:
             return None
         day, user, score = rows[0]
         return Answer(item, part, day, np.frombuffer(user, np.int64), np.frombuffer(score, np.float32), repeated=True)
 
     def _users(self, day: int) -> int:
-        rows = self._db.execute("SELECT users FROM day WHERE day = ?", (day,)).fetchall()
+        rows = self._rows("SELECT users FROM day WHERE day = ?", day)
         if not rows:
             raise StoreError(f"day {day} is not open in {self.path}; open_day first")
         return int(rows[0][0])
+
+    def _rows(self, query: str, *values: int | str) -> list[Any]:
+        return self._db.execute(query, values).fetchall()
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:
