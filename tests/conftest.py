@@ -1,13 +1,15 @@
 """Fixtures that several test files use."""
 
+import contextlib
 import importlib.util
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -247,3 +249,39 @@ def tables(small_data: Path) -> Any:
     from dualrec.alloc.readers import read_tables
 
     return read_tables("generic", small_data)
+
+
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a server of our own that flushes every write; skips where there is no redis-server or valkey-server."""
+    program = shutil.which("redis-server") or shutil.which("valkey-server")
+    if program is None:
+        pytest.skip("neither redis-server nor valkey-server is on the PATH: the shared store is not tested")
+    folder, port = tmp_path_factory.mktemp("redis"), free_port()
+    process = start_redis(program, folder, port)
+    yield f"redis://127.0.0.1:{port}/0"
+    process.kill()
+    process.wait()
+
+
+def start_redis(program: str, folder: Path, port: int) -> subprocess.Popen[bytes]:
+    """A server with its append-only file in ``folder``, once it answers."""
+    words = ["--port", str(port), "--bind", "127.0.0.1", "--dir", str(folder), "--save", ""]
+    process = subprocess.Popen(
+        [program, *words, "--appendonly", "yes", "--appendfsync", "always"], stdout=subprocess.DEVNULL
+    )
+    for _ in range(200):
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1) as link:
+            link.sendall(b"PING\r\n")
+            if link.recv(64).startswith(b"+PONG"):
+                return process
+        time.sleep(0.05)
+    process.kill()
+    raise RuntimeError(f"{program} does not answer on port {port}")
+
+
+def free_port() -> int:
+    """A port of this machine that nobody listens on now."""
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])

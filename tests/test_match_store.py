@@ -10,18 +10,20 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dualrec.alloc.match_store import Answer, Match, MatchStore, Request, StoreError
+from dualrec.alloc.redis_store import RedisStore
 from dualrec.alloc.sqlite_store import SqliteStore
 
 DAY = 5
 
 
-@pytest.fixture
-def opened(tmp_path: Path) -> Iterator[Callable[[], MatchStore]]:
+@pytest.fixture(params=["sqlite", "redis"])
+def opened(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[[], MatchStore]]:
     """Opens the same store again and again."""
     stores: list[MatchStore] = []
+    url = request.getfixturevalue("redis_server") if request.param == "redis" else ""
 
     def again() -> MatchStore:
-        stores.append(SqliteStore(tmp_path / "matches.db"))
+        stores.append(RedisStore(url, tmp_path.name) if url else SqliteStore(tmp_path / "matches.db"))
         return stores[-1]
 
     yield again
@@ -99,6 +101,7 @@ def test_days_do_not_touch_each_other(store: MatchStore) -> None:
     store.reserve(DAY, asked("a", [0]))
     assert store.left(DAY + 1).tolist() == [1]
     assert users(store.reserve(DAY + 1, asked("b", [0, 1]))) == [0]
+    assert store.reserve(DAY + 1, asked("a", [0])).repeated, "a retry after midnight"
     store.forget(DAY)
     assert store.answer("a") is None and store.left(DAY + 1).tolist() == [0]
     with pytest.raises(StoreError, match="day 5 is not open"):
