@@ -215,6 +215,32 @@ def experiment(
 
 
 @app.command()
+def stream(
+    *,
+    store: Annotated[str, typer.Option("--store", help="A file (made if need be), or redis://host:port/0.")],
+    run: Annotated[
+        str | None, typer.Option("--run", help="The night to start from: a run's name or folder; the latest if none.")
+    ] = None,
+    out: Annotated[Path, typer.Option("--out", help="Folder of the runs.")] = Path("out"),
+    source: Annotated[
+        str, typer.Option("--input", help="File of uploads, one JSON object a line; - = standard input.")
+    ] = "-",
+    demand: Annotated[int, typer.Option("--demand", min=0, help="Users wanted where an upload does not say.")] = 200,
+    debug: DebugOption = False,
+) -> None:
+    """Find users for uploads between nights, as they come.
+
+    Each line such as {"item": "i7", "users": [3, 9], "scores": [0.4, 0.2]} is answered by one line on standard output with
+    the users that the item got, once that is on disk. The same item again gets the same answer. Ctrl-C or SIGTERM ends
+    after the upload at hand.
+    """
+    from .publish import find_run
+    from .stream_lines import answer_lines
+
+    answer_lines(find_run(out, run), store, source, demand)
+
+
+@app.command()
 def show(
     *,
     run: Annotated[

@@ -3,8 +3,9 @@
 One interface, `MatchStore`; `SqliteStore` needs no server, `RedisStore` is shared by several machines.
 """
 
+import operator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -57,18 +58,24 @@ class Request:
 
     def __post_init__(self) -> None:
         user, score = np.asarray(self.user), np.asarray(self.score)
+        if not isinstance(self.item, str) or not _is_utf8(self.item):
+            raise StoreError(f"item is {self.item!r:.60}, expected text in UTF-8")
+        for name in ("demand", "made", "part"):
+            object.__setattr__(self, name, whole(name, getattr(self, name)))
         if not 0 < len(self.item) <= MOST_ITEM_CHARACTERS:
             raise StoreError(f"item has {len(self.item)} characters, expected 1 to {MOST_ITEM_CHARACTERS}")
         if user.ndim != 1 or user.shape != score.shape or (user.dtype.kind not in "iu" and user.size):
             raise StoreError(f"item {self.item!r}: expected user int[n] and score float[n] of one length")
         if (user < 0).any() or len(np.unique(user)) != len(user):
             raise StoreError(f"item {self.item!r}: expected user rows from 0 up, each once")
+        with np.errstate(over="ignore"):
+            score = score.astype(np.float32)
         if not np.isfinite(score).all():
-            raise StoreError(f"item {self.item!r}: expected finite scores")
+            raise StoreError(f"item {self.item!r}: expected finite scores, within the range of float32")
         if self.demand < 0 or self.part < 0:
             raise StoreError(f"item {self.item!r}: demand {self.demand}, part {self.part}, expected neither below 0")
         object.__setattr__(self, "user", user.astype(np.int64))
-        object.__setattr__(self, "score", score.astype(np.float32))
+        object.__setattr__(self, "score", score)
 
 
 class MatchStore(Protocol):
@@ -85,8 +92,13 @@ class MatchStore(Protocol):
         """int64[users]: places left."""
         ...
 
+    def answered(self, day: int) -> int:
+        """How many items were answered on a day."""
+        ...
+
     def reserve(self, day: int, request: Request) -> Answer:
-        """The first users asked for that have a place left, one place less for each; the earlier answer if there is one.
+        """The first users asked for that have a place left, one place less for each; the earlier answer if there is one,
+        of whatever day.
 
         A user that the item has from another part is passed over, one without places or unknown to the day too.
         """
@@ -118,6 +130,22 @@ class MatchStore(Protocol):
     def close(self) -> None:
         """Lets go of files and connections."""
         ...
+
+
+def whole(name: str, value: Any) -> int:
+    """A Python int that fits into 64 signed bits, from any kind of integer; drivers take NumPy's for bytes. StoreError."""
+    try:
+        number = operator.index(value)
+    except TypeError:
+        raise StoreError(f"{name} is {value!r:.60}, expected an integer") from None
+    if not -(2**63) <= number < 2**63:
+        raise StoreError(f"{name} is {number}, expected 64 signed bits")
+    return number
+
+
+def _is_utf8(text: str) -> bool:
+    """Whether the text has no lone surrogates, which JSON can carry and no database keeps."""
+    return not any("\ud800" <= letter <= "\udfff" for letter in text)
 
 
 def checked_capacity(day: int, capacity: np.ndarray) -> np.ndarray:

@@ -106,6 +106,12 @@ class RedisStore:
                 out[int(user)] = int(free)
             return out
 
+    def answered(self, day: int) -> int:
+        """See `MatchStore`."""
+        with self._errors():
+            self._users(day)
+            return int(self._client.scard(self._key(day, "items")))
+
     def reserve(self, day: int, request: Request) -> Answer:
         """See `MatchStore`. One script."""
         users, scores = request.user.tolist(), request.score.tolist()

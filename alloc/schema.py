@@ -19,6 +19,8 @@ VERSION_KEY = "dualrec.schema_version"
 NAME_KEY = "dualrec.name"  # interactions.parquet, optional: the data set's name
 DAY_START_KEY = "dualrec.day_start_ms"  # interactions.parquet, optional: when local day 0 begins; else at midnight UTC
 NOTES_KEY = "dualrec.notes"  # interactions.parquet, optional: JSON list of sentences for the report
+ARRIVALS_KEY = "dualrec.arrivals"  # prices.parquet: the night's items by the quarter of an hour of their upload
+QUARTERS = 96
 
 USERS_FILE, ITEMS_FILE, INTERACTIONS_FILE = "users.parquet", "items.parquet", "interactions.parquet"
 FEATURE_PREFIX, CAPACITY_PREFIX, CONTEXT_PREFIX = "feature_", "capacity", "context_"

@@ -9,7 +9,7 @@ from typing import Any
 import apsw
 import numpy as np
 
-from .match_store import Answer, Match, Request, StoreError, checked_capacity
+from .match_store import Answer, Match, Request, StoreError, checked_capacity, whole
 
 _WAIT_MS = 10_000
 _SCHEMA = """
@@ -68,6 +68,12 @@ class SqliteStore:
             for user, free in self._rows("SELECT user, free FROM place WHERE day = ?", day):
                 out[user] = free
             return out
+
+    def answered(self, day: int) -> int:
+        """See `MatchStore`. One pass over the answers."""
+        with self._errors():
+            self._users(day)
+            return int(self._rows("SELECT COUNT(DISTINCT item) FROM answer WHERE day = ?", day)[0][0])
 
     def reserve(self, day: int, request: Request) -> Answer:
         """See `MatchStore`. One transaction."""
@@ -148,8 +154,10 @@ class SqliteStore:
             raise StoreError(f"day {day} is not open in {self.path}; open_day first")
         return int(rows[0][0])
 
-    def _rows(self, query: str, *values: int | str) -> list[Any]:
-        return self._db.execute(query, values).fetchall()
+    def _rows(self, query: str, *values: Any) -> list[Any]:
+        """All rows; numbers of any kind of integer, each a Python int for the driver."""
+        plain = [value if isinstance(value, str) else whole("number", value) for value in values]
+        return self._db.execute(query, plain).fetchall()
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:

@@ -1,5 +1,6 @@
 """Stage `allocation`: who gets it, with the certificate, as the published tables."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -8,13 +9,14 @@ import pyarrow as pa
 from ..solvers.allocation import Allocation, Status
 from ..solvers.candidate_lists import CODES
 from ..solvers.certificate import relative_gap
+from ..solvers.online_prices import bid_curves
 from ..solvers.problem import Problem
 from ..solvers.solve import solve
 from .artifacts import load_array, load_json, save_arrays, save_json
 from .config import AllocationOptions
 from .night_view import NightView, load_view
 from .parquet import write_parquet
-from .schema import SCHEMA_VERSION
+from .schema import ARRIVALS_KEY, DAY_START_KEY, QUARTERS, SCHEMA_VERSION
 from .sources import SOURCES
 from .stage import StageContext
 
@@ -110,17 +112,33 @@ def write_matches(context: StageContext, view: NightView, allocation: Allocation
 
 
 def write_prices(context: StageContext, view: NightView, allocation: Allocation) -> None:
-    """One row a known user: price of one more place, capacity, load."""
-    users = load_array(context.input("retrieval") / "users.npy")
+    """One row a known user: price of one more place, capacity, load, and the largest bids of the night's items for it.
+
+    The metadata say how many items each quarter of an hour of the day brought: with the bids what a `Stream` needs.
+    """
+    folder = context.input("retrieval")
+    users, items = load_array(folder / "users.npy"), load_array(folder / "items.npy")
+    bids = bid_curves(allocation).bids
+    quarters = np.bincount((view.log.upload[items] % 1 * QUARTERS).astype(np.int64), minlength=QUARTERS)
     columns = {
         "user": view.tables.users.ids[users],
         "price": allocation.user_prices,
         "capacity": allocation.problem.capacity,
         "load": allocation.user_load.astype(np.int32),
+        "bids": bids,
     }
-    _write(context, "prices.parquet", columns)
+    about = {ARRIVALS_KEY: " ".join(map(str, quarters.tolist())), DAY_START_KEY: str(view.tables.day_start)}
+    _write(context, "prices.parquet", columns, about)
 
 
-def _write(context: StageContext, name: str, columns: dict[str, np.ndarray]) -> None:
-    arrow = {key: pa.array(values.tolist() if values.dtype.kind == "U" else values) for key, values in columns.items()}
-    write_parquet(context.out / name, arrow, {"dualrec.schema_version": str(SCHEMA_VERSION)})
+def _write(
+    context: StageContext, name: str, columns: dict[str, np.ndarray], about: Mapping[str, str] | None = None
+) -> None:
+    arrow = {key: _column(values) for key, values in columns.items()}
+    write_parquet(context.out / name, arrow, {"dualrec.schema_version": str(SCHEMA_VERSION), **(about or {})})
+
+
+def _column(values: np.ndarray) -> pa.Array:
+    if values.ndim == 2:
+        return pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), values.shape[1])
+    return pa.array(values.tolist() if values.dtype.kind == "U" else values)

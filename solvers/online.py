@@ -115,6 +115,22 @@ class OnlineRule:
         self.left += more
         self._price_of(np.flatnonzero(more))
 
+    def know(self, left: np.ndarray, answered: int) -> None:
+        """What others did: places left int[users], from 0 to the capacity, and how many items were answered in all."""
+        places = np.asarray(left, np.int64)
+        if places.shape != self.capacity.shape or ((places < 0) | (places > self.capacity)).any():
+            raise ProblemError("know: expected places left int[users], from 0 to the capacity")
+        closed = self._activity < self.threshold if self._activity.size else np.zeros(0, bool)
+        self.left[:] = places
+        if closed.size:
+            self.left[closed] = 0
+        self.answered, self._set_at = answered, (-1.0, -1.0, -1.0)
+
+    def net(self, user: np.ndarray, score: np.ndarray) -> np.ndarray:
+        """float[n]: score less the price of the last offer, -infinity without places; without activity."""
+        out: np.ndarray = score - self._now[user]
+        return out
+
     def run(self, problem: Problem, gone: np.ndarray) -> np.ndarray:
         """Offers and takes for each item of a problem in row order; gone float[items]. Chosen edges int64, ascending."""
         self._fits(problem)

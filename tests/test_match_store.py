@@ -54,6 +54,7 @@ def test_the_first_users_with_places_in_the_order_asked(store: MatchStore) -> No
     assert store.left(DAY).tolist() == [2, 0, 0, 2]
     assert users(store.reserve(DAY, asked("b", [1, 99, 0]))) == [0], "one is full, 99 unknown to the day"
     assert users(store.reserve(DAY, asked("c", [2]))) == []
+    assert store.answered(DAY) == 3
 
 
 def test_a_retried_item_gets_the_same_answer(store: MatchStore, opened: Callable[[], MatchStore]) -> None:

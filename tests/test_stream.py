@@ -1,0 +1,250 @@
+"""Uploads between nights: what each gets, several processes at one store, midnight, bad lines, signals and kills."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dualrec.alloc.config import load_config
+from dualrec.alloc.errors import InputError
+from dualrec.alloc.match_store import MatchStore
+from dualrec.alloc.night import run_night
+from dualrec.alloc.sqlite_store import SqliteStore
+from dualrec.alloc.stream import Stream, Upload
+from dualrec.alloc.stream_lines import MOST_LINE_CHARACTERS, answer_line, read_upload
+from dualrec.alloc.stream_prices import StreamPrices, load_stream_prices
+from dualrec.alloc.tables import DAY_MS
+from dualrec.solvers.online_prices import BidCurves
+
+NOON = 1_000 * DAY_MS + DAY_MS // 2
+IDS = np.array([10, 20, 30, 40, 50])
+
+
+def prices_of(capacity: list[int], bids: float = 0.0, ids: np.ndarray = IDS) -> StreamPrices:
+    users = len(capacity)
+    curves = BidCurves(np.full((users, 8), bids, np.float32), 100)
+    return StreamPrices(ids[:users], np.array(capacity), curves, np.full(96, 2), 3_600_000)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[SqliteStore]:
+    made = SqliteStore(tmp_path / "m.db")
+    yield made
+    made.close()
+
+
+def upload(item: str, user: list, score: list[float] | None = None, demand: int = 2, **more: object) -> Upload:
+    return Upload(item, user, score or [1.0 / (1 + k) for k in range(len(user))], demand, **more)  # type: ignore[arg-type]
+
+
+def test_an_upload_gets_its_best_known_users_and_keeps_them(store: MatchStore) -> None:
+    stream = Stream(prices_of([1, 1, 1, 0, 1]), store)
+    answer = stream.allocate(upload("a", [99, 40, 30, 20, 10], excluded=[20, 98]), NOON)
+    assert stream.names(answer) == [30, 10], "99 is unknown, 40 has no place, 20 is excluded"
+    again = stream.allocate(upload("a", [50], demand=1), NOON + 5)
+    assert again.repeated and stream.names(again) == [30, 10]
+    topped = stream.allocate(upload("a", [30, 50, 20], demand=1, part=1), NOON)
+    assert stream.names(topped) == [50]
+    assert stream.names(stream.allocate(upload("b", [10, 30, 20]), NOON)) == [20]
+
+
+def test_a_user_dearer_than_the_score_is_left_for_others(store: MatchStore) -> None:
+    prices = prices_of([1, 1], bids=0.5)
+    morning = 1_000 * DAY_MS + prices.day_start + 1
+    stream = Stream(prices, store)
+    assert stream.names(stream.allocate(upload("a", [10, 20], [0.2, 0.9]), morning)) == [20]
+
+
+def test_string_ids(store: MatchStore) -> None:
+    stream = Stream(prices_of([1, 1], ids=np.array(["x", "yy"])), store)
+    assert stream.names(stream.allocate(upload("a", ["yy", "zzz", "x"]), NOON)) == ["yy", "x"]
+    with pytest.raises(InputError, match="expected strings"):
+        stream.allocate(upload("b", [1]), NOON)
+
+
+def test_two_processes_share_one_store_and_the_next_best_stand_in(store: SqliteStore) -> None:
+    prices = prices_of([1, 1, 1, 1, 1])
+    one, other = Stream(prices, store), Stream(prices, SqliteStore(store.path))
+    other.allocate(upload("first", [50], demand=1), NOON)
+    assert one.names(one.allocate(upload("a", [10, 20], demand=1), NOON)) == [10]
+    # The other has not heard of that yet: 10 is refused by the store, 30 stands in.
+    asked = upload("b", [10, 20, 30, 40], demand=3)
+    assert other.names(other.allocate(asked, NOON)) == [20, 30, 40]
+    assert store.left(other.day).tolist() == [0, 0, 0, 0, 0]
+    other.store.close()
+
+
+def test_places_are_free_again_after_midnight_and_a_clock_that_goes_back_stays(store: MatchStore) -> None:
+    prices = prices_of([1])
+    stream = Stream(prices, store)
+    midnight = 1_001 * DAY_MS + prices.day_start
+    assert stream.names(stream.allocate(upload("a", [10]), midnight - 1)) == [10]
+    assert stream.names(stream.allocate(upload("b", [10]), midnight - 1)) == []
+    assert stream.names(stream.allocate(upload("c", [10]), midnight)) == [10]
+    assert stream.names(stream.allocate(upload("d", [10]), midnight - 1)) == []
+    assert stream.day == 1_001
+    assert stream.allocate(upload("a", [10]), midnight + 9).repeated
+
+
+def test_one_that_starts_in_the_middle_of_a_day_knows_what_was_done(store: MatchStore) -> None:
+    prices = prices_of([2, 1])
+    Stream(prices, store).allocate(upload("a", [10, 20]), NOON)
+    late = Stream(prices, store)
+    assert late.names(late.allocate(upload("b", [20, 10]), NOON)) == [10]
+    assert late._rule.answered == 2 and late._rule.left.tolist() == [0, 0]
+
+
+def test_the_share_of_the_day_gone_is_that_of_the_nights_uploads() -> None:
+    arrivals = np.zeros(96, np.int64)
+    arrivals[[10, 20]] = 3, 1
+    prices = StreamPrices(IDS, np.ones(5), BidCurves(np.zeros((5, 8), np.float32), 4), arrivals, 7_200_000)
+    quarter = DAY_MS // 96
+    gone = [prices.gone(7_200_000 + 5 * DAY_MS + int(at * quarter)) for at in (0, 10, 10.5, 11, 20, 21, 95)]
+    assert gone == pytest.approx([0, 0, 0.375, 0.75, 0.75, 1, 1])
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("", "not JSON"),
+        ("[1]", "expected an object"),
+        ('{"users": [], "scores": []}', "item is missing"),
+        ('{"item": "a", "users": [1]}', "scores is missing"),
+        ('{"item": "a", "users": 1, "scores": []}', "users is 1"),
+        ('{"item": true, "users": [], "scores": []}', "item is True"),
+        ('{"item": "a", "users": [1], "scores": ["1"]}', "score '1'"),
+        ('{"item": "a", "users": [1], "scores": [1], "demnd": 3}', "unknown field 'demnd'"),
+        ('{"item": "a", "users": [1], "scores": [NaN]}', "NaN is no number"),
+        ('{"item": "a", "users": [1], "scores": [1], "demand": 2.5}', "demand is 2.5"),
+        ("[" * 100_000, "not JSON"),
+        ("x" * (MOST_LINE_CHARACTERS + 1), "longer than"),
+    ],
+)
+def test_lines_that_are_no_uploads(line: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        read_upload(line, 2)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"users": [10], "scores": [1, 2]}, "1 users and 2 scores"),
+        ({"users": [10, 10], "scores": [1, 2]}, "stands twice"),
+        ({"users": [10], "scores": [-1]}, "not negative"),
+        ({"users": [10], "scores": [1e400]}, "finite"),
+        ({"users": [10], "scores": [1], "demand": -1}, "not negative"),
+        ({"users": [10], "scores": [1], "part": -1}, "below 0"),
+        ({"users": [[10]], "scores": [1]}, "user ids"),
+        ({"users": [None], "scores": [1]}, "user id None"),
+        ({"users": [2**70], "scores": [1]}, "64 signed bits"),
+        ({"users": [10], "scores": [1], "item": ""}, "0 characters"),
+        ({"users": [10], "scores": [1], "item": "x" * 257}, "257 characters"),
+    ],
+)
+def test_a_bad_upload_is_answered_with_what_is_wrong_and_changes_nothing(
+    store: MatchStore, fields: dict, message: str
+) -> None:
+    stream = Stream(prices_of([1, 1]), store)
+    found = answer_line(stream, json.dumps({"item": "a", **fields}), 7, 2, lambda: NOON / 1000)
+    assert message in found["error"] and found["line"] == 7 and found["kind"] in ("input", "store")
+    good = answer_line(stream, '{"item": "a", "users": [10], "scores": [1]}', 8, 2, lambda: NOON / 1000)
+    assert good == {"item": "a", "part": 0, "users": [10], "scores": [1.0], "repeated": False}
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5), inner, max_size=4),
+    max_leaves=8,
+)
+FIELDS = st.fixed_dictionaries(
+    {}, optional=dict.fromkeys(("item", "users", "scores", "demand", "excluded", "part", "other"), JSON)
+)
+
+
+@given(st.one_of(st.text(max_size=40), FIELDS.map(json.dumps)))
+def test_whatever_comes_is_answered(tmp_path_factory: pytest.TempPathFactory, line: str) -> None:
+    store = SqliteStore(tmp_path_factory.getbasetemp() / "fuzz.db")
+    answer = answer_line(Stream(prices_of([1, 1]), store), line, 1, 2, lambda: NOON / 1000)
+    json.dumps(answer)
+    assert ("error" in answer) != ("users" in answer)
+    store.close()
+
+
+@pytest.fixture(scope="module")
+def run_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A night of a small world."""
+    small = ["data.world.users=300", "data.world.creators=40", "data.world.items_per_day=20", "data.world.days=12"]
+    quick = ["towers.epochs=1", "activity.trees=10", f"out={tmp_path_factory.mktemp('night')}"]
+    return run_night(load_config("nightly", [*small, *quick])).run_dir
+
+
+def command(run_dir: Path, store: Path, *more: str) -> list[str]:
+    where = ["--run", str(run_dir), "--store", str(store), *more]
+    return [sys.executable, "-c", "from dualrec.alloc.cli import main; main()", "stream", *where]
+
+
+def uploads(count: int) -> list[str]:
+    rng = np.random.default_rng(3)
+    return [
+        json.dumps({"item": f"new {n}", "users": rng.permutation(300)[:60].tolist(), "scores": rng.random(60).tolist()})
+        for n in range(count)
+    ]
+
+
+def test_a_nights_prices_start_a_stream(run_dir: Path, tmp_path: Path) -> None:
+    prices = load_stream_prices(run_dir)
+    assert prices.curves.items == prices.arrivals.sum() == 20
+    assert (np.diff(prices.curves.bids, axis=1) <= 0).all() and prices.curves.bids.max() > 0
+    source = tmp_path / "uploads.jsonl"
+    source.write_text("\n".join(["", *uploads(5), "{}"]) + "\n")
+    words = command(run_dir, tmp_path / "m.db", "--input", str(source), "--demand", "3")
+    found = subprocess.run(words, capture_output=True, text=True, check=True, timeout=120)
+    answers = [json.loads(line) for line in found.stdout.splitlines()]
+    assert [answer.get("item") for answer in answers] == [*(f"new {n}" for n in range(5)), None]
+    assert all(0 < len(answer["users"]) <= 3 for answer in answers[:5]) and "missing" in answers[5]["error"]
+    (run_dir / "prices.parquet").chmod(0o644)
+    whole = (run_dir / "prices.parquet").read_bytes()
+    (run_dir / "prices.parquet").write_bytes(whole[:-9] + b"012345678")
+    bad = subprocess.run(words, capture_output=True, text=True, check=False, timeout=120)
+    (run_dir / "prices.parquet").write_bytes(whole)
+    assert bad.returncode == 2 and "prices.parquet" in bad.stderr and bad.stdout == ""
+
+
+@pytest.mark.parametrize("kind", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_the_wait_for_uploads(run_dir: Path, tmp_path: Path, kind: signal.Signals) -> None:
+    words = command(run_dir, tmp_path / "m.db")
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdin and process.stdout
+        process.stdin.write(uploads(1)[0] + "\n")
+        process.stdin.flush()
+        assert json.loads(process.stdout.readline())["item"] == "new 0"
+        process.send_signal(kind)
+        assert process.wait(30) == 0
+        assert process.stdout.read() == ""
+
+
+def test_what_was_acknowledged_before_a_kill_is_answered_again(run_dir: Path, tmp_path: Path) -> None:
+    source, store = tmp_path / "uploads.jsonl", tmp_path / "m.db"
+    source.write_text("\n".join(uploads(400)) + "\n")
+    words = command(run_dir, store, "--input", str(source), "--demand", "5")
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        first = process.stdout.readline()
+        time.sleep(0.05)
+        process.kill()
+        lines = [first, *process.stdout]
+    told = [json.loads(line) for line in lines if line.endswith("\n")]
+    assert 0 < len(told) < 400
+    again = subprocess.run(words, capture_output=True, text=True, check=True, timeout=120)
+    answers = [json.loads(line) for line in again.stdout.splitlines()]
+    assert len(answers) == 400
+    assert [answer["users"] for answer in answers[: len(told)]] == [answer["users"] for answer in told]
+    assert all(answer["repeated"] for answer in answers[: len(told)]) and not answers[-1]["repeated"]
