@@ -76,6 +76,7 @@ class LateCommit(SqliteStore):
             if self._waiting == ANSWERS_PER_COMMIT:
                 self._db.execute("COMMIT")
                 self._waiting = 0
+                time.sleep(MOMENT)  # for the others
             time.sleep(MOMENT / ANSWERS_PER_COMMIT)
 
 

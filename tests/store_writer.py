@@ -24,7 +24,7 @@ import numpy as np
 from dualrec.alloc.match_store import Answer, MatchStore, Request, StoreError
 
 CANDIDATES = 40
-MOST_DEMAND = 12
+MOST_DEMAND = 8
 TOP_UPS = 0.2
 PAUSE = 0.02
 Opens = Callable[[str], MatchStore]

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 DAY, USERS = 5, 300
-CAPACITY = np.random.default_rng(1).integers(0, 150, USERS)
+CAPACITY = np.random.default_rng(1).integers(0, np.tile([6, 1500], USERS // 2))  # some full at once, some never
 WRITER, BROKEN = (str(Path(__file__).with_name(f"{name}.py")) for name in ("store_writer", "broken_stores"))
 pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="the state of a process is read in /proc")
 Check = Callable[[Any, str], list[str]]
@@ -43,14 +43,17 @@ def check(store_history: ModuleType, store_writer: ModuleType) -> Check:
 
 @pytest.fixture
 def summary(store_history: ModuleType) -> Callable[[Any], Counter[str]]:
-    """How many answers a crowd got, new and repeated, top-ups and with users, and how many errors."""
+    """How many answers a crowd got, and what the history contains that a store may do wrong."""
 
     def count(crowd: Any) -> Counter[str]:
         told, _ = store_history.read_logs(crowd.logs)
-        counts = Counter("repeated" if one.repeated else "new" for one in told)
-        counts.update("top-up" for one in told if one.part)
-        counts.update("with users" for one in told if one.users)
-        return counts + Counter(errors=len(crowd.errors), kills=crowd.kills)
+        new = [one for one in told if not one.repeated]
+        load = Counter(user for one in new for user in one.users)
+        counts = Counter(new=len(new), repeated=len(told) - len(new), errors=len(crowd.errors), kills=crowd.kills)
+        counts["top-up"] = sum(one.part > 0 for one in new)
+        counts["with users"] = sum(one.users != () for one in new)
+        counts["full users"] = sum(load[user] >= places > 0 for user, places in enumerate(CAPACITY.tolist()))
+        return counts
 
     return count
 
@@ -74,7 +77,8 @@ def test_four_writers_killed_ten_times(
     counts = summary(crowd)
     print(counts)
     assert lock_errors_only(crowd), f"seed {crowd.seed}: {crowd.errors[:5]}"
-    assert min(counts[kind] for kind in ("new", "repeated", "top-up", "with users")) > 100, f"too little: {counts}"
+    assert min(counts[kind] for kind in ("repeated", "top-up", "with users")) > 100, f"too little: {counts}"
+    assert counts["full users"] > 3, f"too few users without places left: {counts}"
 
 
 @pytest.mark.slow
@@ -101,7 +105,8 @@ def test_sixteen_writers_killed_two_hundred_times(
     assert not found, f"seed {crowd.seed}, at the end: {len(found)} violations, {found[:5]}"
     assert lock_errors_only(crowd), f"seed {crowd.seed}: {crowd.errors[:5]}"
     assert working >= 100, f"too few kills came after a writer's first answer to mean anything: {working}"
-    assert min(counts[kind] for kind in ("new", "repeated", "top-up")) > 1000, f"too little: {counts}"
+    assert min(counts[kind] for kind in ("repeated", "top-up", "with users")) > 1000, f"too little: {counts}"
+    assert counts["full users"] > 30, f"too few users without places left: {counts}"
 
 
 @pytest.mark.parametrize(
