@@ -30,8 +30,8 @@ class LateMatches(SqliteStore):
                 return earlier
             taken = self._take(day, request)
             answer = Answer(request.item, request.part, day, request.user[taken], request.score[taken])
-            row = (answer.item, answer.part, day, answer.user.tobytes(), answer.score.tobytes())
-            self._db.execute("INSERT INTO answer VALUES (?, ?, ?, ?, ?)", row)
+            blobs = answer.user.tobytes(), answer.score.tobytes()
+            self._db.execute("INSERT INTO answer VALUES (?, ?, ?, ?, ?)", (answer.item, answer.part, day, *blobs))
         time.sleep(MOMENT)
         with self._writing():
             for user, score in zip(answer.user.tolist(), answer.score.tolist(), strict=True):

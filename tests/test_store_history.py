@@ -1,6 +1,7 @@
 """The judge of the stores is judged: each kind of broken promise, made by hand, is named, and nothing else."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -56,7 +57,7 @@ class Case:
     def __init__(self, history: ModuleType, folder: Path) -> None:
         self.history, self.folder, self.store = history, folder, Held()
 
-    def found(self, *logs: list[dict[str, Any] | bytes]) -> list[str]:
+    def found(self, *logs: Sequence[dict[str, Any] | bytes]) -> list[str]:
         paths = [self.folder / f"{number}.log" for number in range(len(logs))]
         for path, lines in zip(paths, logs, strict=True):
             path.write_bytes(
@@ -96,14 +97,15 @@ def test_a_last_line_without_its_end_is_left_out(case: Case, cut: int) -> None:
         b'{"item": "a"',
         b"\xff",
         json.dumps({"item": "a"}).encode(),
-        json.dumps(line("a", part="0")).encode(),
-        json.dumps(line("a", part=True)).encode(),
+        json.dumps(line("a") | {"part": "0"}).encode(),
+        json.dumps(line("a") | {"part": True}).encode(),
         json.dumps(line("a", scores=[0.5])).encode(),
         json.dumps(line("a", users=[3, "0"])).encode(),
     ],
 )
 def test_any_other_line_that_is_no_answer(case: Case, bad: bytes) -> None:
-    for number, lines in ((1, [bad + b"\n", *ALL]), (5, [*ALL, bad + b"\n"])):
+    first: list[dict[str, Any] | bytes] = [bad + b"\n", *ALL]
+    for number, lines in ((1, first), (5, first[::-1])):
         found = case.found([], lines)
         assert len(found) == 1
         assert found[0].startswith(f"1.log line {number} is no answer")
