@@ -81,6 +81,24 @@ def independent_checker() -> ModuleType:
 
 
 @pytest.fixture(scope="session")
+def store_history() -> ModuleType:
+    """The module tests/store_history.py: what a store told its writers, held against what it says afterwards."""
+    return module_beside("store_history")
+
+
+@pytest.fixture(scope="session")
+def store_writer() -> ModuleType:
+    """The module tests/store_writer.py: a process that writes to a store until it is killed."""
+    return module_beside("store_writer")
+
+
+@pytest.fixture(scope="session")
+def store_crowd() -> ModuleType:
+    """The module tests/store_crowd.py: many such processes."""
+    return module_beside("store_crowd")
+
+
+@pytest.fixture(scope="session")
 def random_problems() -> ModuleType:
     """The module tests/random_problems.py: small random problems of every awkward kind."""
     return module_beside("random_problems")
