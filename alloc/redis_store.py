@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .match_store import Answer, Match, Request, StoreError, checked_capacity
+from .match_store import Answer, Match, Request, StoreError, checked_capacity, whole
 
 _BATCH = 10_000
 _SECONDS = 10
@@ -115,14 +115,14 @@ class RedisStore:
     def reserve(self, day: int, request: Request) -> Answer:
         """See `MatchStore`. One script."""
         users, scores = request.user.tolist(), request.score.tolist()
-        head = [request.item, request.part, request.demand, request.made, len(users), day]
+        head = [request.item, request.part, request.demand, request.made, len(users), whole("day", day)]
         repeated, answer = self._call("reserve", day, [*head, *users, *map(repr, scores)], request.item)
         return _answer(request.item, request.part, answer, repeated=bool(repeated))
 
     def answer(self, item: str, part: int = 0) -> Answer | None:
         """See `MatchStore`."""
         with self._errors():
-            found = self._client.hget(f"{self.prefix}:item:{item}", part)
+            found = self._client.hget(f"{self.prefix}:item:{item}", whole("part", part))
         return None if found is None else _answer(item, part, found, repeated=True)
 
     def matches(self, day: int, user: int) -> list[Match]:
@@ -136,13 +136,13 @@ class RedisStore:
 
     def show(self, day: int, user: int, item: str) -> bool:
         """See `MatchStore`."""
-        return bool(self._call("show", day, [user, item]))
+        return bool(self._call("show", day, [whole("user", user), item]))
 
     def expire(self, day: int, before: int) -> int:
         """See `MatchStore`. Ten thousand matches a call; a call that is cut off leaves the rest for the next."""
         total = 0
         while True:
-            ended = int(self._call("expire", day, [before, _BATCH]))
+            ended = int(self._call("expire", day, [whole("before", before), _BATCH]))
             total += ended
             if ended < _BATCH:
                 return total
@@ -191,7 +191,7 @@ class RedisStore:
             raise
 
     def _key(self, day: int, kind: str) -> str:
-        return f"{self.prefix}:{day}:{kind}"
+        return f"{self.prefix}:{whole('day', day)}:{kind}"
 
     def _check_durable(self) -> None:
         found = self._client.config_get("append*")

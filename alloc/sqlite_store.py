@@ -50,7 +50,7 @@ class SqliteStore:
 
     def open_day(self, day: int, capacity: np.ndarray) -> None:
         """See `MatchStore`. About a second for a million users."""
-        places = checked_capacity(day, capacity)
+        day, places = whole("day", day), checked_capacity(day, capacity)
         with self._writing():
             known = self._rows("SELECT capacity FROM day WHERE day = ?", day)
             if known:
@@ -63,7 +63,8 @@ class SqliteStore:
 
     def left(self, day: int) -> np.ndarray:
         """See `MatchStore`."""
-        with self._errors():
+        day = whole("day", day)
+        with self._reading():
             out = np.zeros(self._users(day), np.int64)
             for user, free in self._rows("SELECT user, free FROM place WHERE day = ?", day):
                 out[user] = free
@@ -71,12 +72,14 @@ class SqliteStore:
 
     def answered(self, day: int) -> int:
         """See `MatchStore`. One pass over the answers."""
-        with self._errors():
+        day = whole("day", day)
+        with self._reading():
             self._users(day)
             return int(self._rows("SELECT COUNT(DISTINCT item) FROM answer WHERE day = ?", day)[0][0])
 
     def reserve(self, day: int, request: Request) -> Answer:
         """See `MatchStore`. One transaction."""
+        day = whole("day", day)
         with self._writing():
             self._users(day)
             earlier = self._answer(request.item, request.part)
@@ -93,17 +96,19 @@ class SqliteStore:
     def answer(self, item: str, part: int = 0) -> Answer | None:
         """See `MatchStore`."""
         with self._errors():
-            return self._answer(item, part)
+            return self._answer(item, whole("part", part))
 
     def matches(self, day: int, user: int) -> list[Match]:
         """See `MatchStore`."""
-        with self._errors():
+        day, user = whole("day", day), whole("user", user)
+        with self._reading():
             self._users(day)
             found = "SELECT item, score, shown FROM match WHERE day = ? AND user = ? ORDER BY score DESC, item"
             return [Match(item, score, bool(shown)) for item, score, shown in self._rows(found, day, user)]
 
     def show(self, day: int, user: int, item: str) -> bool:
         """See `MatchStore`."""
+        day, user = whole("day", day), whole("user", user)
         with self._writing():
             self._users(day)
             self._db.execute("UPDATE match SET shown = 1 WHERE day = ? AND user = ? AND item = ?", (day, user, item))
@@ -111,6 +116,7 @@ class SqliteStore:
 
     def expire(self, day: int, before: int) -> int:
         """See `MatchStore`. One pass over the day's matches."""
+        day, before = whole("day", day), whole("before", before)
         with self._writing():
             self._users(day)
             given = self._rows(f"SELECT user, COUNT(*) {_WAITING} GROUP BY user", day, before)
@@ -122,6 +128,7 @@ class SqliteStore:
 
     def forget(self, day: int) -> None:
         """See `MatchStore`."""
+        day = whole("day", day)
         with self._writing():
             for table in ("day", "place", "answer", "match"):
                 self._db.execute(f"DELETE FROM {table} WHERE day = ?", (day,))
@@ -154,10 +161,14 @@ class SqliteStore:
             raise StoreError(f"day {day} is not open in {self.path}; open_day first")
         return int(rows[0][0])
 
-    def _rows(self, query: str, *values: Any) -> list[Any]:
-        """All rows; numbers of any kind of integer, each a Python int for the driver."""
-        plain = [value if isinstance(value, str) else whole("number", value) for value in values]
-        return self._db.execute(query, plain).fetchall()
+    def _rows(self, query: str, *values: int | str) -> list[Any]:
+        return self._db.execute(query, values).fetchall()
+
+    @contextlib.contextmanager
+    def _reading(self) -> Iterator[None]:
+        """Several queries on one state of the store."""
+        with self._errors(), self._db:
+            yield
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -270,14 +271,29 @@ def tables(small_data: Path) -> Any:
 
 
 @pytest.fixture(scope="session")
-def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of a server of our own that flushes every write; skips where there is no redis-server or valkey-server."""
+def redis_in() -> Callable[[Path, int], subprocess.Popen[bytes]]:
+    """Starts a Redis that flushes every write, in a folder, on a port; skips where there is no server to start."""
     program = shutil.which("redis-server") or shutil.which("valkey-server")
     if program is None:
         pytest.skip("neither redis-server nor valkey-server is on the PATH: the shared store is not tested")
-    folder, port = tmp_path_factory.mktemp("redis"), free_port()
-    process = start_redis(program, folder, port)
-    yield f"redis://127.0.0.1:{port}/0"
+    return partial(start_redis, program)
+
+
+@pytest.fixture(scope="session")
+def redis_port() -> int:
+    """A port of this machine that nobody listens on now."""
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])
+
+
+@pytest.fixture(scope="session")
+def redis_server(
+    redis_in: Callable[[Path, int], subprocess.Popen[bytes]], redis_port: int, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[str]:
+    """The address of a server of our own."""
+    process = redis_in(tmp_path_factory.mktemp("redis"), redis_port)
+    yield f"redis://127.0.0.1:{redis_port}/0"
     process.kill()
     process.wait()
 
@@ -296,10 +312,3 @@ def start_redis(program: str, folder: Path, port: int) -> subprocess.Popen[bytes
         time.sleep(0.05)
     process.kill()
     raise RuntimeError(f"{program} does not answer on port {port}")
-
-
-def free_port() -> int:
-    """A port of this machine that nobody listens on now."""
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])

@@ -135,12 +135,33 @@ def test_what_cannot_be_is_refused_and_nothing_changes(store: MatchStore) -> Non
         ({"score": np.array([0.0, np.nan])}, "finite"),
         ({"demand": -1}, "below 0"),
         ({"part": -1}, "below 0"),
+        ({"score": np.array([0.0, 1e300])}, "range of float32"),
+        ({"item": "\ud800"}, "UTF-8"),
+        ({"item": 5}, "text"),
+        ({"made": 2**63}, "64 signed bits"),
+        ({"made": 1.5}, "an integer"),
+        ({"demand": 0.5}, "an integer"),
     ],
 )
 def test_requests_are_checked(changes: dict, message: str) -> None:
     good = {"item": "a", "user": np.array([0, 1]), "score": np.array([1.0, 2.0]), "demand": 1, "made": 0}
     with pytest.raises(StoreError, match=message):
         Request(**{**good, **changes})
+
+
+def test_numpys_integers_are_integers(store: MatchStore) -> None:
+    day, zero, user = np.int64(DAY), np.int32(0), np.int64(0)
+    request = Request("a", np.array([0, 1]), np.ones(2), np.int64(5), np.int64(10), zero)  # type: ignore[arg-type]
+    assert users(store.reserve(day, request)) == [0, 1]  # type: ignore[arg-type]
+    assert users(store.answer("a", zero)) == [0, 1]  # type: ignore[arg-type]
+    assert store.reserve(DAY, asked("a", [3])).repeated
+    assert len(store.matches(day, user)) == store.answered(day) == 1  # type: ignore[arg-type]
+    assert store.show(day, user, "a")  # type: ignore[arg-type]
+    assert store.expire(DAY, np.int64(5)) == 0 and store.expire(day, np.int64(11)) == 1  # type: ignore[arg-type]
+    assert store.left(day).tolist() == [1, 1, 0, 3]  # type: ignore[arg-type]
+    for wrong in (0.5, "1", None, 2**64):
+        with pytest.raises(StoreError, match="expected"):
+            store.left(wrong)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("item", ["'; DROP TABLE match; --", "naïve ☂ id", "a\nb", "x" * 256, "{}:*"])

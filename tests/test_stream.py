@@ -139,7 +139,8 @@ def test_lines_that_are_no_uploads(line: str, message: str) -> None:
         ({"users": [10], "scores": [1, 2]}, "1 users and 2 scores"),
         ({"users": [10, 10], "scores": [1, 2]}, "stands twice"),
         ({"users": [10], "scores": [-1]}, "not negative"),
-        ({"users": [10], "scores": [1e400]}, "finite"),
+        ({"users": [10], "scores": [1e400]}, "no number in JSON"),
+        ({"users": [10], "scores": [1e300]}, "range of float32"),
         ({"users": [10], "scores": [1], "demand": -1}, "not negative"),
         ({"users": [10], "scores": [1], "part": -1}, "below 0"),
         ({"users": [[10]], "scores": [1]}, "user ids"),
@@ -167,6 +168,11 @@ JSON = st.recursive(
 FIELDS = st.fixed_dictionaries(
     {}, optional=dict.fromkeys(("item", "users", "scores", "demand", "excluded", "part", "other"), JSON)
 )
+
+
+def test_a_number_that_only_json_can_write(store: MatchStore) -> None:
+    found = answer_line(Stream(prices_of([1]), store), '{"item": "a", "users": [10], "scores": [1e400]}', 1, 2)
+    assert "finite" in found["error"]
 
 
 @given(st.one_of(st.text(max_size=40), FIELDS.map(json.dumps)))
@@ -201,7 +207,8 @@ def uploads(count: int) -> list[str]:
 
 def test_a_nights_prices_start_a_stream(run_dir: Path, tmp_path: Path) -> None:
     prices = load_stream_prices(run_dir)
-    assert prices.curves.items == prices.arrivals.sum() == 20
+    items = json.loads((run_dir / "metrics.json").read_text())["problem"]["items"]
+    assert prices.curves.items == prices.arrivals.sum() == items
     assert (np.diff(prices.curves.bids, axis=1) <= 0).all() and prices.curves.bids.max() > 0
     source = tmp_path / "uploads.jsonl"
     source.write_text("\n".join(["", *uploads(5), "{}"]) + "\n")
