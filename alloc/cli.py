@@ -241,6 +241,31 @@ def stream(
 
 
 @app.command()
+def serve(
+    *,
+    store: Annotated[str, typer.Option("--store", help="A file (made if need be), or redis://host:port/0.")],
+    run: Annotated[
+        str | None, typer.Option("--run", help="The night to start from: a run's name or folder; the latest if none.")
+    ] = None,
+    out: Annotated[Path, typer.Option("--out", help="Folder of the runs.")] = Path("out"),
+    host: Annotated[
+        str, typer.Option("--host", help="Address to listen on; others than loopback need a key.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", min=1, max=65535)] = 8300,
+    debug: DebugOption = False,
+) -> None:
+    """Serve uploads between nights over HTTP.
+
+    POST /items allocates, GET /users/ID/matches and POST /users/ID/shown are for the app, /health and /metrics for
+    operations, /docs shows them. With the variable DUALREC_API_KEY set every request but /health must bring it.
+    """
+    from .publish import find_run
+    from .serve import serve as run_service
+
+    run_service(find_run(out, run), store, host, port)
+
+
+@app.command()
 def show(
     *,
     run: Annotated[

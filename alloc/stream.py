@@ -1,5 +1,6 @@
 """Uploads between nights: each gets its users at once, at the prices of the night before, and keeps them."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -9,7 +10,7 @@ import pandas as pd
 from ..solvers.ids import id_array
 from ..solvers.online import OnlineRule
 from .errors import InputError
-from .match_store import Answer, MatchStore, Request
+from .match_store import Answer, Match, MatchStore, Request
 from .stream_prices import StreamPrices
 
 SPARE = 1.25
@@ -71,6 +72,26 @@ class Stream:
         else:
             self._since = SYNC_ITEMS  # others gave places back
         return answer
+
+    def matches(self, row: int, now: int) -> list[Match]:
+        """A user's matches of the day of ``now``, best first. Raises StoreError."""
+        self._on_time(now)
+        return self.store.matches(self.day, row)
+
+    def show(self, row: int, item: str, now: int) -> bool:
+        """Notes that a user saw an item; whether it is among the user's matches of the day. Raises StoreError."""
+        self._on_time(now)
+        return self.store.show(self.day, row, item)
+
+    def row(self, name: str) -> int | None:
+        """The row of a user id written as text, None where the night does not know it."""
+        if self.prices.user_ids.dtype.kind == "U":
+            found = self._ids.get_indexer(np.array([name]))
+        elif re.fullmatch(r"-?[0-9]{1,18}", name):
+            found = self._ids.get_indexer(np.array([int(name)]))
+        else:
+            return None
+        return int(found[0]) if found[0] >= 0 else None
 
     def names(self, answer: Answer) -> list[int] | list[str]:
         """The ids of an answer's users."""

@@ -1,0 +1,58 @@
+"""Starts the HTTP service: what `dualrec serve` does once it knows the run, the store and the address."""
+
+import ipaddress
+import os
+from pathlib import Path
+
+from .errors import InputError
+from .stream import Stream
+from .stream_lines import open_store
+from .stream_prices import load_stream_prices
+
+KEY_VARIABLE = "DUALREC_API_KEY"
+_IDLE_SECONDS = 15
+_STOP_SECONDS = 30
+
+
+def serve(run_dir: Path, store: str, host: str, port: int) -> None:
+    """Serves until SIGINT or SIGTERM; requests at hand are answered first.
+
+    Raises InputError when the run or the store cannot be used, when other machines could reach the service and the variable
+    DUALREC_API_KEY is not set, and when the packages of `dualrec[serve]` are missing.
+    """
+    key = os.environ.get(KEY_VARIABLE) or None
+    if key is None and not _is_loopback(host):
+        raise InputError(
+            f"--host {host} can be reached from other machines: set {KEY_VARIABLE} to a key that they must send"
+        )
+    try:
+        import uvicorn
+
+        from .service import make_app
+    except ImportError as error:
+        raise InputError(f"serve needs more packages ({error}): pip install 'dualrec[serve]'") from None
+    app = make_app(Stream(load_stream_prices(run_dir), open_store(store)), key)
+    config = uvicorn.Config(
+        app,
+        host=host,
+        port=port,
+        log_level="warning",
+        timeout_keep_alive=_IDLE_SECONDS,
+        timeout_graceful_shutdown=_STOP_SECONDS,
+        limit_concurrency=1_000,
+        server_header=False,
+    )
+    print(f"dualrec: serving on http://{host}:{port}, {'with' if key else 'without'} a key", flush=True)
+    server = uvicorn.Server(config)
+    server.run()
+    if not server.started:
+        raise InputError(f"cannot listen on {host}:{port}; is another service there?")
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

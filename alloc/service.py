@@ -1,0 +1,196 @@
+"""`dualrec serve`: the stream over HTTP, one process, loopback unless a key is set."""
+
+import asyncio
+import hmac
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Annotated, Any
+
+from fastapi import FastAPI, HTTPException, Path, Request, Response
+from fastapi.responses import JSONResponse
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from pydantic import BaseModel, ConfigDict, Field
+
+from ..solvers.errors import ProblemError
+from .errors import InputError
+from .match_store import MOST_ITEM_CHARACTERS, StoreError
+from .stream import Stream, Upload
+
+MOST_BYTES = 4 << 20
+"""Largest body of a request."""
+
+BODY_SECONDS = 10.0
+"""A client that takes longer to send its body is refused."""
+
+MOST_CANDIDATES = 100_000
+_INT64 = 2**63 - 1
+_OPEN = ("/health",)
+
+UserId = (
+    Annotated[int, Field(ge=-_INT64, le=_INT64, strict=True)] | Annotated[str, Field(max_length=MOST_ITEM_CHARACTERS)]
+)
+ItemId = Annotated[str, Field(min_length=1, max_length=MOST_ITEM_CHARACTERS)]
+
+
+class _Body(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class UploadBody(_Body):
+    """A new item with its candidates; scores in the units of the night's."""
+
+    item: ItemId
+    users: list[UserId] = Field(max_length=MOST_CANDIDATES)
+    scores: list[Annotated[float, Field(ge=0, allow_inf_nan=False)]] = Field(max_length=MOST_CANDIDATES)
+    demand: int = Field(default=200, ge=0, le=MOST_CANDIDATES)
+    excluded: list[UserId] = Field(default=[], max_length=MOST_CANDIDATES)
+    part: int = Field(default=0, ge=0, le=1_000, description="1, 2, ... for top-ups")
+
+
+class AnswerBody(_Body):
+    """The users that an item got."""
+
+    item: str
+    part: int
+    users: list[int] | list[str]
+    scores: list[float]
+    repeated: bool
+
+
+class MatchBody(_Body):
+    """One match of a user."""
+
+    item: str
+    score: float
+    shown: bool
+
+
+class ShownBody(_Body):
+    """That a user saw an item."""
+
+    item: ItemId
+
+
+class ErrorBody(_Body):
+    """What went wrong: what was found and what was expected."""
+
+    error: str
+
+
+def make_app(stream: Stream, key: str | None, clock: Callable[[], float] = time.time) -> FastAPI:
+    """The application over an open stream. ``key``: the bearer token that every request but /health must bring.
+
+    The store is worked one request at a time, off the event loop, so that slow clients hold up nobody.
+    """
+    meters = _Meters()
+    turn = asyncio.Lock()
+
+    @asynccontextmanager
+    async def life(_app: FastAPI) -> AsyncIterator[None]:
+        yield
+        stream.store.close()
+
+    app = FastAPI(title="dualrec", summary="Which users for this item?", version="1", lifespan=life)
+
+    async def in_turn(work: Callable[..., Any], *values: Any) -> Any:
+        async with turn:
+            return await asyncio.to_thread(work, *values)
+
+    @app.middleware("http")
+    async def guard(request: Request, proceed: Callable[[Request], Awaitable[Response]]) -> Response:
+        if key is not None and request.url.path not in _OPEN and not _allowed(request, key):
+            return _error(401, "expected the header Authorization: Bearer KEY", {"WWW-Authenticate": "Bearer"})
+        size = request.headers.get("content-length")
+        if request.method in ("POST", "PUT", "PATCH") and (size is None or not size.isdecimal()):
+            return _error(411, "expected a content-length")
+        if size is not None and size.isdecimal() and int(size) > MOST_BYTES:
+            return _error(413, f"the body has {size} bytes, expected at most {MOST_BYTES:,}")
+        try:
+            await asyncio.wait_for(request.body(), BODY_SECONDS)
+        except TimeoutError:
+            return _error(408, f"the body did not come within {BODY_SECONDS} seconds", {"Connection": "close"})
+        return await proceed(request)
+
+    @app.exception_handler(InputError)
+    async def refused(_request: Request, error: InputError) -> JSONResponse:
+        return _error(503 if isinstance(error, StoreError) else 422, str(error))
+
+    @app.exception_handler(ProblemError)
+    async def unusable(_request: Request, error: ProblemError) -> JSONResponse:
+        return _error(422, str(error))
+
+    @app.exception_handler(HTTPException)
+    async def failed(_request: Request, error: HTTPException) -> JSONResponse:
+        return _error(error.status_code, str(error.detail))
+
+    @app.post("/items", responses=_errors(401, 411, 413, 503))
+    async def allocate(upload: UploadBody) -> AnswerBody:
+        """Users for a new item, once that is on disk; the same item and part again gets the same answer."""
+        asked = Upload(upload.item, upload.users, upload.scores, upload.demand, upload.excluded, upload.part)
+        with meters.seconds.time():
+            answer = await in_turn(stream.allocate, asked, int(1000 * clock()))
+        meters.count(answer.repeated, len(answer.user))
+        users, scores = stream.names(answer), answer.score.tolist()
+        return AnswerBody(item=answer.item, part=answer.part, users=users, scores=scores, repeated=answer.repeated)
+
+    @app.get("/users/{user}/matches", responses=_errors(401, 404, 503))
+    async def matches(user: Annotated[str, Path(max_length=MOST_ITEM_CHARACTERS)]) -> list[MatchBody]:
+        """A user's matches of the day, best first."""
+        found = await in_turn(stream.matches, _id(stream, user), int(1000 * clock()))
+        return [MatchBody(item=match.item, score=match.score, shown=match.shown) for match in found]
+
+    @app.post("/users/{user}/shown", responses=_errors(401, 404, 411, 413, 503), status_code=204)
+    async def shown(user: Annotated[str, Path(max_length=MOST_ITEM_CHARACTERS)], body: ShownBody) -> None:
+        """Notes that a user saw an item: the match never expires."""
+        if not await in_turn(stream.show, _id(stream, user), body.item, int(1000 * clock())):
+            raise HTTPException(404, f"user {user} has no match with item {body.item!r} today")
+
+    @app.get("/health")
+    async def health() -> dict[str, str]:
+        """Whether the process answers."""
+        return {"status": "ok"}
+
+    @app.get("/metrics", responses=_errors(401))
+    async def metrics() -> Response:
+        """Counters and the histogram of seconds, for Prometheus."""
+        return Response(generate_latest(meters.registry), media_type="text/plain; version=0.0.4")
+
+    return app
+
+
+class _Meters:
+    """What /metrics tells."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.answers = Counter("dualrec_answers", "Items answered", ["repeated"], registry=self.registry)
+        self.matches = Counter("dualrec_matches", "Users given to items", registry=self.registry)
+        edges = (0.001, 0.002, 0.005, 0.01, 0.02, 0.04, 0.08, 0.16, 0.5, 2.0, 10.0)
+        self.seconds = Histogram("dualrec_allocate_seconds", "Of one item", buckets=edges, registry=self.registry)
+
+    def count(self, repeated: bool, users: int) -> None:
+        """One answer with that many users."""
+        self.answers.labels(str(repeated).lower()).inc()
+        self.matches.inc(0 if repeated else users)
+
+
+def _allowed(request: Request, key: str) -> bool:
+    scheme, _, given = request.headers.get("authorization", "").partition(" ")
+    return scheme.lower() == "bearer" and hmac.compare_digest(given.encode(), key.encode())
+
+
+def _id(stream: Stream, user: str) -> int:
+    """The row of a user named in a path. Raises HTTPException 404."""
+    row = stream.row(user)
+    if row is None:
+        raise HTTPException(404, f"user {user!r:.60} is not among those of the night")
+    return row
+
+
+def _errors(*codes: int) -> dict[int | str, dict[str, Any]]:
+    return {code: {"model": ErrorBody} for code in codes}
+
+
+def _error(code: int, text: str, headers: dict[str, str] | None = None) -> JSONResponse:
+    return JSONResponse({"error": " ".join(text.split())}, code, headers)
