@@ -8,9 +8,11 @@ from contextlib import asynccontextmanager
 from typing import Annotated, Any
 
 from fastapi import FastAPI, HTTPException, Path, Request, Response
-from fastapi.responses import JSONResponse
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, PlainTextResponse
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from pydantic import BaseModel, ConfigDict, Field
+from starlette.exceptions import HTTPException as HTTPError
 
 from ..solvers.errors import ProblemError
 from .errors import InputError
@@ -26,26 +28,38 @@ BODY_SECONDS = 10.0
 MOST_CANDIDATES = 100_000
 _INT64 = 2**63 - 1
 _OPEN = ("/health",)
+_OF_BODIES = (400, 401, 408, 411, 413, 422)
 
-UserId = (
-    Annotated[int, Field(ge=-_INT64, le=_INT64, strict=True)] | Annotated[str, Field(max_length=MOST_ITEM_CHARACTERS)]
-)
+IntegerId = Annotated[int, Field(ge=-_INT64, le=_INT64)]
+TextId = Annotated[str, Field(max_length=MOST_ITEM_CHARACTERS)]
 ItemId = Annotated[str, Field(min_length=1, max_length=MOST_ITEM_CHARACTERS)]
 
 
 class _Body(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
 
 
 class UploadBody(_Body):
     """A new item with its candidates; scores in the units of the night's."""
 
     item: ItemId
-    users: list[UserId] = Field(max_length=MOST_CANDIDATES)
     scores: list[Annotated[float, Field(ge=0, allow_inf_nan=False)]] = Field(max_length=MOST_CANDIDATES)
     demand: int = Field(default=200, ge=0, le=MOST_CANDIDATES)
-    excluded: list[UserId] = Field(default=[], max_length=MOST_CANDIDATES)
     part: int = Field(default=0, ge=0, le=1_000, description="1, 2, ... for top-ups")
+
+
+class IntegerUpload(UploadBody):
+    """A new item with its candidates, users named by integers."""
+
+    users: list[IntegerId] = Field(max_length=MOST_CANDIDATES)
+    excluded: list[IntegerId] = Field(default=[], max_length=MOST_CANDIDATES)
+
+
+class TextUpload(UploadBody):
+    """A new item with its candidates, users named by text."""
+
+    users: list[TextId] = Field(max_length=MOST_CANDIDATES)
+    excluded: list[TextId] = Field(default=[], max_length=MOST_CANDIDATES)
 
 
 class AnswerBody(_Body):
@@ -83,6 +97,7 @@ def make_app(stream: Stream, key: str | None, clock: Callable[[], float] = time.
 
     The store is worked one request at a time, off the event loop, so that slow clients hold up nobody.
     """
+    body = TextUpload if stream.prices.user_ids.dtype.kind == "U" else IntegerUpload
     meters = _Meters()
     turn = asyncio.Lock()
 
@@ -120,27 +135,32 @@ def make_app(stream: Stream, key: str | None, clock: Callable[[], float] = time.
     async def unusable(_request: Request, error: ProblemError) -> JSONResponse:
         return _error(422, str(error))
 
-    @app.exception_handler(HTTPException)
-    async def failed(_request: Request, error: HTTPException) -> JSONResponse:
-        return _error(error.status_code, str(error.detail))
+    @app.exception_handler(HTTPError)
+    async def failed(_request: Request, error: HTTPError) -> JSONResponse:
+        return _error(error.status_code, str(error.detail), dict(error.headers or {}))
 
-    @app.post("/items", responses=_errors(401, 411, 413, 503))
-    async def allocate(upload: UploadBody) -> AnswerBody:
+    @app.exception_handler(RequestValidationError)
+    async def invalid(_request: Request, error: RequestValidationError) -> JSONResponse:
+        first = error.errors()[0]
+        return _error(422, f"{'.'.join(map(str, first['loc']))}: {first['msg']}")
+
+    @app.post("/items", responses=_errors(*_OF_BODIES, 503))
+    async def allocate(upload: body) -> AnswerBody:  # type: ignore[valid-type]
         """Users for a new item, once that is on disk; the same item and part again gets the same answer."""
-        asked = Upload(upload.item, upload.users, upload.scores, upload.demand, upload.excluded, upload.part)
+        asked = _asked(upload)
         with meters.seconds.time():
             answer = await in_turn(stream.allocate, asked, int(1000 * clock()))
         meters.count(answer.repeated, len(answer.user))
         users, scores = stream.names(answer), answer.score.tolist()
         return AnswerBody(item=answer.item, part=answer.part, users=users, scores=scores, repeated=answer.repeated)
 
-    @app.get("/users/{user}/matches", responses=_errors(401, 404, 503))
+    @app.get("/users/{user:path}/matches", responses=_errors(401, 404, 422, 503))
     async def matches(user: Annotated[str, Path(max_length=MOST_ITEM_CHARACTERS)]) -> list[MatchBody]:
         """A user's matches of the day, best first."""
         found = await in_turn(stream.matches, _id(stream, user), int(1000 * clock()))
         return [MatchBody(item=match.item, score=match.score, shown=match.shown) for match in found]
 
-    @app.post("/users/{user}/shown", responses=_errors(401, 404, 411, 413, 503), status_code=204)
+    @app.post("/users/{user:path}/shown", responses=_errors(*_OF_BODIES, 404, 503), status_code=204)
     async def shown(user: Annotated[str, Path(max_length=MOST_ITEM_CHARACTERS)], body: ShownBody) -> None:
         """Notes that a user saw an item: the match never expires."""
         if not await in_turn(stream.show, _id(stream, user), body.item, int(1000 * clock())):
@@ -151,7 +171,7 @@ def make_app(stream: Stream, key: str | None, clock: Callable[[], float] = time.
         """Whether the process answers."""
         return {"status": "ok"}
 
-    @app.get("/metrics", responses=_errors(401))
+    @app.get("/metrics", responses=_errors(401), response_class=PlainTextResponse)
     async def metrics() -> Response:
         """Counters and the histogram of seconds, for Prometheus."""
         return Response(generate_latest(meters.registry), media_type="text/plain; version=0.0.4")
@@ -173,6 +193,10 @@ class _Meters:
         """One answer with that many users."""
         self.answers.labels(str(repeated).lower()).inc()
         self.matches.inc(0 if repeated else users)
+
+
+def _asked(body: IntegerUpload | TextUpload) -> Upload:
+    return Upload(body.item, body.users, body.scores, body.demand, body.excluded, body.part)
 
 
 def _allowed(request: Request, key: str) -> bool:

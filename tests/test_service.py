@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -100,6 +101,7 @@ def test_users_with_names(tmp_path: Path) -> None:
         answer = client.post("/items", json={"item": "i", "users": ["c", "ä/b"], "scores": [1, 2]}).json()
         assert answer["users"] == ["ä/b", "c"]
         assert len(client.get("/users/c/matches").json()) == 1
+        assert len(client.get("/users/ä/b/matches").json()) == len(client.get("/users/ä%2Fb/matches").json()) == 1
 
 
 @pytest.mark.parametrize(
@@ -107,7 +109,7 @@ def test_users_with_names(tmp_path: Path) -> None:
     [
         ({"scores": [1, 2]}, "4 users and 2 scores"),
         ({"users": [10, 10, 20, 30]}, "stands twice"),
-        ({"users": ["10", 20, 30, 40]}, "item 'a'"),
+        ({"users": ["10", 20, 30, 40]}, "users.0"),
         ({"scores": [1, 2, 3, 1e300]}, "range of float32"),
         ({"item": ""}, "item"),
         ({"demand": -1}, "demand"),
@@ -219,3 +221,23 @@ def test_a_client_that_dawdles_is_refused(tmp_path: Path, monkeypatch: pytest.Mo
         answer = httpx.post(f"{address}/items", content=slowly(), headers={"Content-Length": "2"}, timeout=30)
         assert answer.status_code == 408
         assert httpx.get(f"{address}/health", timeout=30).status_code == 200
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("ids", [np.array([0, 10, 20]), np.array(["0", "a", "ü"])], ids=["integers", "text"])
+def test_its_own_description_is_true(tmp_path: Path, ids: np.ndarray) -> None:
+    """Schemathesis finds nothing. One of its checks is left out: a body of the right form may still contradict itself, with
+    a user twice or fewer scores than users, and is refused then."""
+    program = shutil.which("schemathesis", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+    if program is None:
+        pytest.skip("schemathesis is not installed: the service's OpenAPI is not fuzzed (pip install schemathesis)")
+    with running(stream_of(tmp_path, ids)) as address:
+        words = ["--exclude-checks", "positive_data_acceptance", "--max-examples", "150", "--seed", "5"]
+        found = subprocess.run(
+            [program, "run", f"{address}/openapi.json", *words],
+            capture_output=True,
+            text=True,
+            check=False,
+            cwd=tmp_path,
+        )
+    assert found.returncode == 0, found.stdout[-4000:]
