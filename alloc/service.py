@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException as HTTPError
 
 from ..solvers.errors import ProblemError
+from .combined import BoostControl, combine
 from .errors import InputError
 from .match_store import MOST_ITEM_CHARACTERS, StoreError
 from .stream import Stream, Upload
@@ -80,6 +81,22 @@ class MatchBody(_Body):
     shown: bool
 
 
+class FeedBody(_Body):
+    """What the user-side recommender would show, with its scores."""
+
+    items: list[ItemId] = Field(max_length=MOST_CANDIDATES)
+    scores: list[Annotated[float, Field(allow_inf_nan=False)]] = Field(max_length=MOST_CANDIDATES)
+    count: int = Field(default=10, ge=0, le=1_000, description="how many will be shown")
+
+
+class FeedItemBody(_Body):
+    """One place of a list."""
+
+    item: str
+    score: float
+    match: bool
+
+
 class ShownBody(_Body):
     """That a user saw an item."""
 
@@ -92,13 +109,16 @@ class ErrorBody(_Body):
     error: str
 
 
-def make_app(stream: Stream, key: str | None, clock: Callable[[], float] = time.time) -> FastAPI:
-    """The application over an open stream. ``key``: the bearer token that every request but /health must bring.
+def make_app(
+    stream: Stream, key: str | None, clock: Callable[[], float] = time.time, match_share: float = 0.02
+) -> FastAPI:
+    """The application over an open stream. ``key``: the bearer token that every request but /health must bring;
+    ``match_share``: of all exposures, that of the matches which /feed holds.
 
     The store is worked one request at a time, off the event loop, so that slow clients hold up nobody.
     """
     body = TextUpload if stream.prices.user_ids.dtype.kind == "U" else IntegerUpload
-    meters = _Meters()
+    meters, control = _Meters(), BoostControl(match_share)
     turn = asyncio.Lock()
 
     @asynccontextmanager
@@ -159,6 +179,17 @@ def make_app(stream: Stream, key: str | None, clock: Callable[[], float] = time.
         """A user's matches of the day, best first."""
         found = await in_turn(stream.matches, _id(stream, user), int(1000 * clock()))
         return [MatchBody(item=match.item, score=match.score, shown=match.shown) for match in found]
+
+    @app.post("/users/{user:path}/feed", responses=_errors(*_OF_BODIES, 404, 503))
+    async def feed(user: Annotated[str, Path(max_length=MOST_ITEM_CHARACTERS)], body: FeedBody) -> list[FeedItemBody]:
+        """What to show: the user's matches among other candidates, their share of all exposures held (eq. 14).
+
+        The places are taken as seen, for the share; `shown` says which matches were.
+        """
+        found = await in_turn(stream.matches, _id(stream, user), int(1000 * clock()))
+        best = combine(body.items, body.scores, found, control.boost, body.count)
+        control.note(len(best), sum(one.match for one in best))
+        return [FeedItemBody(item=one.item, score=one.score, match=one.match) for one in best]
 
     @app.post("/users/{user:path}/shown", responses=_errors(*_OF_BODIES, 404, 503), status_code=204)
     async def shown(user: Annotated[str, Path(max_length=MOST_ITEM_CHARACTERS)], body: ShownBody) -> None:

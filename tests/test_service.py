@@ -87,7 +87,12 @@ def test_an_upload_its_users_and_what_they_saw(client: httpx.Client) -> None:
     }
     assert client.post("/items", json={**UPLOAD, "part": 1}).json()["users"] == [20]
     assert client.get("/users/30/matches").json() == [{"item": "a", "score": 0.5, "shown": False}]
+    candidates = {"items": ["x", "y"], "scores": [2.0, 0.1], "count": 2}
+    feed = client.post("/users/30/feed", json=candidates).json()
+    assert [(one["item"], one["match"]) for one in feed] == [("x", False), ("a", True)]
+    assert client.post("/users/30/feed", json={**candidates, "items": ["x", "x"]}).status_code == 422
     assert client.post("/users/30/shown", json={"item": "a"}).status_code == 204
+    assert [one["item"] for one in client.post("/users/30/feed", json=candidates).json()] == ["x", "y"]
     assert client.get("/users/30/matches").json()[0]["shown"]
     assert client.get("/users/40/matches").json() == []
     assert client.post("/users/40/shown", json={"item": "a"}).status_code == 404
