@@ -18,6 +18,10 @@ class StoreError(InputError):
     """The store refuses a request, or cannot be reached; what was answered before is safe."""
 
 
+class ShortError(StoreError):
+    """Fewer users have places left than the request wants at least; nothing was kept."""
+
+
 @dataclass(frozen=True, eq=False)
 class Answer:
     """The users that an item got: ``user`` int64[n] rows in the order of the request, ``score`` float32[n].
@@ -46,7 +50,8 @@ class Match:
 class Request:
     """What `MatchStore.reserve` is asked: at most ``demand`` of the users ``user`` int[n], in that order of preference.
 
-    ``score`` float[n], finite; ``made`` milliseconds since 1970, when the upload came, for `MatchStore.expire`.
+    ``score`` float[n], finite; ``made`` milliseconds since 1970, when the upload came, for `MatchStore.expire`. ``least``:
+    with fewer users than that nothing is kept, and `ShortError` raised. Raises InputError for what cannot be asked.
     """
 
     item: str
@@ -55,37 +60,43 @@ class Request:
     demand: int
     made: int
     part: int = 0
+    least: int = 0
 
     def __post_init__(self) -> None:
         user, score = np.asarray(self.user), np.asarray(self.score)
-        if not isinstance(self.item, str) or not _is_utf8(self.item):
-            raise StoreError(f"item is {self.item!r:.60}, expected text in UTF-8")
-        for name in ("demand", "made", "part"):
+        check_item(self.item)
+        for name in ("demand", "made", "part", "least"):
             object.__setattr__(self, name, whole(name, getattr(self, name)))
-        if not 0 < len(self.item) <= MOST_ITEM_CHARACTERS:
-            raise StoreError(f"item has {len(self.item)} characters, expected 1 to {MOST_ITEM_CHARACTERS}")
         if user.ndim != 1 or user.shape != score.shape or (user.dtype.kind not in "iu" and user.size):
-            raise StoreError(f"item {self.item!r}: expected user int[n] and score float[n] of one length")
+            raise InputError(f"item {self.item!r}: expected user int[n] and score float[n] of one length")
         if (user < 0).any() or len(np.unique(user)) != len(user):
-            raise StoreError(f"item {self.item!r}: expected user rows from 0 up, each once")
+            raise InputError(f"item {self.item!r}: expected user rows from 0 up, each once")
         with np.errstate(over="ignore"):
             score = score.astype(np.float32)
         if not np.isfinite(score).all():
-            raise StoreError(f"item {self.item!r}: expected finite scores, within the range of float32")
+            raise InputError(f"item {self.item!r}: expected finite scores, within the range of float32")
         if self.demand < 0 or self.part < 0:
-            raise StoreError(f"item {self.item!r}: demand {self.demand}, part {self.part}, expected neither below 0")
+            raise InputError(f"item {self.item!r}: demand {self.demand}, part {self.part}, expected neither below 0")
         object.__setattr__(self, "user", user.astype(np.int64))
         object.__setattr__(self, "score", score)
 
 
 class MatchStore(Protocol):
-    """Safe from several processes at once. What a call has returned is on disk; a call that fails has changed nothing.
+    """Safe from several processes at once. What a call has returned is on disk; a call that fails has changed nothing or,
+    where the connection broke, all that it should: ask again.
 
     Every method raises `StoreError` when the store cannot be reached, is full or damaged, or the day was not opened.
     """
 
-    def open_day(self, day: int, capacity: np.ndarray) -> None:
-        """Places of every user for a day, int[users] >= 0. Again with the same capacities: nothing happens."""
+    def open_day(self, day: int, capacity: np.ndarray, people: str = "") -> None:
+        """Places of every user for a day, int[users] >= 0. Again with the same ones: nothing happens.
+
+        ``people`` names who the rows are, such as a digest of their ids; a day is for one set of people.
+        """
+        ...
+
+    def people(self, day: int) -> str:
+        """Who the rows of a day's users are, as `open_day` was told."""
         ...
 
     def left(self, day: int) -> np.ndarray:
@@ -93,7 +104,7 @@ class MatchStore(Protocol):
         ...
 
     def answered(self, day: int) -> int:
-        """How many items were answered on a day."""
+        """How many items were answered on a day, top-ups not counted."""
         ...
 
     def reserve(self, day: int, request: Request) -> Answer:
@@ -132,6 +143,13 @@ class MatchStore(Protocol):
         ...
 
 
+def other_people(day: int) -> StoreError:
+    """What `open_day` says of a day that is open for others."""
+    return StoreError(
+        f"day {day} was opened by a night with other users or capacities; use that night until the day ends"
+    )
+
+
 def whole(name: str, value: Any) -> int:
     """A Python int that fits into 64 signed bits, from any kind of integer; drivers take NumPy's for bytes. StoreError."""
     try:
@@ -143,9 +161,12 @@ def whole(name: str, value: Any) -> int:
     return number
 
 
-def _is_utf8(text: str) -> bool:
-    """Whether the text has no lone surrogates, which JSON can carry and no database keeps."""
-    return not any("\ud800" <= letter <= "\udfff" for letter in text)
+def check_item(item: str) -> None:
+    """Raises InputError unless it is text of 1 to 256 characters without lone surrogates, which no database keeps."""
+    if not isinstance(item, str) or any("\ud800" <= letter <= "\udfff" for letter in item):
+        raise InputError(f"item is {item!r:.60}, expected text in UTF-8")
+    if not 0 < len(item) <= MOST_ITEM_CHARACTERS:
+        raise InputError(f"item has {len(item)} characters, expected 1 to {MOST_ITEM_CHARACTERS}")
 
 
 def checked_capacity(day: int, capacity: np.ndarray) -> np.ndarray:

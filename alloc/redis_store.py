@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from .match_store import Answer, Match, Request, StoreError, checked_capacity, whole
+from .errors import InputError
+from .match_store import Answer, Match, Request, ShortError, StoreError, checked_capacity, other_people, whole
 
 MOST_USERS = 1_500
 """Of one write: Lua unpacks some eight thousand values at most."""
@@ -17,8 +18,8 @@ _SECONDS = 10
 
 # All is in one hash, and a request writes all of it by one HSET. A script with several writes goes into the append-only file
 # as a MULTI; where a crash cuts that off, Redis 7 keeps its first part and carries it out after the next restart, which
-# tests/test_redis_crash.py found. Fields: d:DAY capacities, n:DAY items answered, p:DAY:USER places left, m:DAY:USER matches
-# (a JSON list a line), a:PART:ITEM the answer, h:ITEM all users of the item.
+# tests/test_redis_crash.py found. Fields: d:DAY capacities, w:DAY whose, n:DAY items answered, p:DAY:USER places left,
+# m:DAY:USER matches (a JSON list a line), a:PART:ITEM the answer, h:ITEM all users of the item.
 _RESERVE = """
 local hash, item, part, demand, made, day = KEYS[1], ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4], ARGV[5]
 if redis.call('HEXISTS', hash, 'd:' .. day) == 0 then return redis.error_reply('NODAY') end
@@ -40,14 +41,20 @@ for k = 7, 6 + count do
     fields[#fields + 1], fields[#fields + 2] = match, #others > 0 and (others .. '\\n' .. line) or line
   end
 end
+if #users < tonumber(ARGV[#ARGV]) then return {2, tostring(#users)} end
 local answer = day .. ';' .. table.concat(users, ' ') .. ';' .. table.concat(scores, ' ')
 fields[#fields + 1], fields[#fields + 2] = 'a:' .. part .. ':' .. item, answer
 fields[#fields + 1], fields[#fields + 2] = 'h:' .. item, (before and before .. ' ' or '') .. table.concat(users, ' ')
-if not before then
+if part == '0' then
   fields[#fields + 1], fields[#fields + 2] = 'n:' .. day, tonumber(redis.call('HGET', hash, 'n:' .. day) or '0') + 1
 end
 redis.call('HSET', hash, unpack(fields))
 return {0, answer}
+"""
+_OPEN = """
+if redis.call('HEXISTS', KEYS[1], 'd:' .. ARGV[1]) == 1 then return 0 end
+redis.call('HSET', KEYS[1], unpack(ARGV, 2))
+return 1
 """
 _SHOW = """
 local hash, day, user, item = KEYS[1], ARGV[1], ARGV[2], ARGV[3]
@@ -102,22 +109,25 @@ class RedisStore:
             self._client.ping()
             if durable:
                 self._check_durable()
-            scripts = {"reserve": _RESERVE, "show": _SHOW, "expire": _EXPIRE}
+            scripts = {"open": _OPEN, "reserve": _RESERVE, "show": _SHOW, "expire": _EXPIRE}
             self._scripts = {name: self._client.register_script(text) for name, text in scripts.items()}
 
-    def open_day(self, day: int, capacity: np.ndarray) -> None:
-        """See `MatchStore`. Ten thousand users a call; the day is open once all are there."""
+    def open_day(self, day: int, capacity: np.ndarray, people: str = "") -> None:
+        """See `MatchStore`. Some thousand users a call; the day is open once all are there."""
         day, places = whole("day", day), checked_capacity(day, capacity)
         with self._errors():
-            known = self._client.hget(self.prefix, f"d:{day}")
-            if known is None:
+            if not self._client.hexists(self.prefix, f"d:{day}"):
                 with self._client.lock(f"{self.prefix}:opening", timeout=60):
-                    known = self._client.hget(self.prefix, f"d:{day}")
-                    if known is None:
-                        self._write_places(day, places)
-                        return
-            if known != places.tobytes():
-                raise StoreError(f"day {day} is open with other capacities or users; forget it first")
+                    self._write_places(day, places, people)
+            if self._client.hmget(self.prefix, f"d:{day}", f"w:{day}") != [places.tobytes(), people.encode()]:
+                raise other_people(day)
+
+    def people(self, day: int) -> str:
+        """See `MatchStore`."""
+        day = whole("day", day)
+        with self._errors():
+            self._users(day)
+            return str(self._client.hget(self.prefix, f"w:{day}").decode())
 
     def left(self, day: int) -> np.ndarray:
         """See `MatchStore`. Ten thousand users a call: while others write, not of one moment."""
@@ -141,11 +151,13 @@ class RedisStore:
     def reserve(self, day: int, request: Request) -> Answer:
         """See `MatchStore`. One script, one write."""
         if request.demand > MOST_USERS:
-            raise StoreError(f"item {request.item!r}: demand {request.demand}, expected at most {MOST_USERS} in Redis")
+            raise InputError(f"item {request.item!r}: demand {request.demand}, expected at most {MOST_USERS} in Redis")
         users, scores = request.user.tolist(), request.score.tolist()
         head = [request.item, request.part, request.demand, request.made, whole("day", day), len(users)]
-        repeated, answer = self._call("reserve", day, [*head, *users, *map(repr, scores)])
-        return _answer(request.item, request.part, answer, repeated=bool(repeated))
+        state, answer = self._call("reserve", day, [*head, *users, *map(repr, scores), request.least])
+        if state == 2:
+            raise ShortError(f"item {request.item!r}: {int(answer)} users have places left, wanted {request.least}")
+        return _answer(request.item, request.part, answer, repeated=bool(state))
 
     def answer(self, item: str, part: int = 0) -> Answer | None:
         """See `MatchStore`."""
@@ -184,13 +196,22 @@ class RedisStore:
         """See `MatchStore`. The day is closed first, then its fields go; cut off, call it again."""
         day = whole("day", day)
         with self._errors():
-            self._client.hdel(self.prefix, f"d:{day}", f"n:{day}")
-            gone, start = [], f"{day};".encode()
+            self._client.hdel(self.prefix, f"d:{day}", f"w:{day}", f"n:{day}")
+            gone: list[bytes] = []
             for kind in ("p", "m"):
                 gone += [name for name, _ in self._client.hscan_iter(self.prefix, f"{kind}:{day}:*", _BATCH)]
+            kept: dict[bytes, bytes] = {}
+            of_day: list[bytes] = []
             for name, text in self._client.hscan_iter(self.prefix, "a:*", _BATCH):
-                if text.startswith(start):
-                    gone += [name, b"h:" + name.split(b":", 2)[2]]
+                item = name.split(b":", 2)[2]
+                if text.startswith(f"{day};".encode()):
+                    of_day.append(item)
+                    gone.append(name)
+                else:
+                    kept[item] = kept.get(item, b"") + b" " + text.split(b";")[1]
+            gone += [b"h:" + item for item in of_day if item not in kept]
+            for item in set(of_day) & kept.keys():
+                self._client.hset(self.prefix, b"h:" + item, kept[item])
             for first in range(0, len(gone), _BATCH):
                 self._client.hdel(self.prefix, *gone[first : first + _BATCH])
 
@@ -198,12 +219,17 @@ class RedisStore:
         """See `MatchStore`."""
         self._client.close()
 
-    def _write_places(self, day: int, places: np.ndarray) -> None:
-        """All places, then the mark that the day is open; a part left by a process that died is written over."""
-        for first in range(0, len(places), _BATCH):
-            part = places[first : first + _BATCH].tolist()
-            self._client.hset(self.prefix, mapping={f"p:{day}:{first + k}": free for k, free in enumerate(part)})
-        self._client.hset(self.prefix, f"d:{day}", places.tobytes())
+    def _write_places(self, day: int, places: np.ndarray, people: str) -> None:
+        """All places, then the mark that the day is open; a part left by a process that died is written over.
+
+        Nothing is written once the day is open: an opener that was held up must not give places back.
+        """
+        for first in range(0, len(places), MOST_USERS):
+            part = places[first : first + MOST_USERS].tolist()
+            fields = [str(value) for k, free in enumerate(part) for value in (f"p:{day}:{first + k}", free)]
+            self._scripts["open"](keys=[self.prefix], args=[day, *fields])
+        mark: list[Any] = [f"d:{day}", places.tobytes(), f"w:{day}", people]
+        self._scripts["open"](keys=[self.prefix], args=[day, *mark])
 
     def _users(self, day: int) -> int:
         if not self._client.hexists(self.prefix, f"d:{day}"):
@@ -220,18 +246,21 @@ class RedisStore:
             raise
 
     def _check_durable(self) -> None:
-        found = self._client.config_get("append*")
-        if found.get("appendonly") != "yes" or found.get("appendfsync") != "always":
-            raise StoreError(
-                "the server has appendonly {appendonly} and appendfsync {appendfsync}, expected yes and always: else it "
-                "acknowledges matches that a crash can lose".format(**{"appendonly": "?", "appendfsync": "?", **found})
-            )
+        found = {**self._client.config_get("append*"), **self._client.config_get("no-appendfsync-on-rewrite")}
+        wanted = {"appendonly": "yes", "appendfsync": "always", "no-appendfsync-on-rewrite": "no"}
+        wrong = [
+            f"{name} {found.get(name)}, expected {value}" for name, value in wanted.items() if found.get(name) != value
+        ]
+        if wrong:
+            raise StoreError(f"the server has {'; '.join(wrong)}: it would acknowledge matches that a crash can lose")
 
     @contextlib.contextmanager
     def _errors(self) -> Iterator[None]:
         try:
             yield
-        except self._library.RedisError as error:
+        except (self._library.RedisError, ValueError) as error:
+            if isinstance(error, InputError):
+                raise
             raise StoreError(f"the Redis store: {type(error).__name__}: {error}") from error
 
 

@@ -1,7 +1,9 @@
 """Starts the HTTP service: what `dualrec serve` does once it knows the run, the store and the address."""
 
+import contextlib
 import ipaddress
 import os
+import socket
 from pathlib import Path
 
 from .errors import InputError
@@ -31,22 +33,29 @@ def serve(run_dir: Path, store: str, host: str, port: int) -> None:
         from .service import make_app
     except ImportError as error:
         raise InputError(f"serve needs more packages ({error}): pip install 'dualrec[serve]'") from None
-    app = make_app(Stream(load_stream_prices(run_dir), open_store(store)), key)
-    config = uvicorn.Config(
-        app,
-        host=host,
-        port=port,
-        log_level="warning",
-        timeout_keep_alive=_IDLE_SECONDS,
-        timeout_graceful_shutdown=_STOP_SECONDS,
-        limit_concurrency=1_000,
-        server_header=False,
-    )
-    print(f"dualrec: serving on http://{host}:{port}, {'with' if key else 'without'} a key", flush=True)
-    server = uvicorn.Server(config)
-    server.run()
-    if not server.started:
-        raise InputError(f"cannot listen on {host}:{port}; is another service there?")
+    if key is not None and not key.isascii():
+        raise InputError(f"{KEY_VARIABLE} has characters that are not ASCII, which no header can carry")
+    with contextlib.closing(_listening(host, port)) as listener:
+        app = make_app(Stream(load_stream_prices(run_dir), open_store(store)), key)
+        config = uvicorn.Config(
+            app,
+            log_level="warning",
+            timeout_keep_alive=_IDLE_SECONDS,
+            timeout_graceful_shutdown=_STOP_SECONDS,
+            limit_concurrency=1_000,
+            server_header=False,
+        )
+        print(f"dualrec: serving on http://{host}:{port}, {'with' if key else 'without'} a key", flush=True)
+        uvicorn.Server(config).run(sockets=[listener])
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    """A socket bound to the address. Raises InputError."""
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        return socket.create_server((host, port), family=family)
+    except OSError as error:
+        raise InputError(f"cannot listen on {host}:{port}: {error.strerror or error}") from None
 
 
 def _is_loopback(host: str) -> bool:

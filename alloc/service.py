@@ -13,6 +13,7 @@ from fastapi.responses import JSONResponse, PlainTextResponse
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException as HTTPError
+from starlette.requests import ClientDisconnect
 
 from ..solvers.errors import ProblemError
 from .combined import BoostControl, combine
@@ -136,15 +137,18 @@ def make_app(
     async def guard(request: Request, proceed: Callable[[Request], Awaitable[Response]]) -> Response:
         if key is not None and request.url.path not in _OPEN and not _allowed(request, key):
             return _error(401, "expected the header Authorization: Bearer KEY", {"WWW-Authenticate": "Bearer"})
-        size = request.headers.get("content-length")
-        if request.method in ("POST", "PUT", "PATCH") and (size is None or not size.isdecimal()):
-            return _error(411, "expected a content-length")
-        if size is not None and size.isdecimal() and int(size) > MOST_BYTES:
-            return _error(413, f"the body has {size} bytes, expected at most {MOST_BYTES:,}")
+        size = request.headers.get("content-length", "0" if request.method in ("GET", "HEAD") else "")
+        # Without a length, nothing says when to stop reading.
+        if "transfer-encoding" in request.headers or not size.isdecimal():
+            return _error(411, "expected a content-length", {"Connection": "close"})
+        if int(size) > MOST_BYTES:
+            return _error(413, f"the body has {size} bytes, expected at most {MOST_BYTES:,}", {"Connection": "close"})
         try:
             await asyncio.wait_for(request.body(), BODY_SECONDS)
         except TimeoutError:
             return _error(408, f"the body did not come within {BODY_SECONDS} seconds", {"Connection": "close"})
+        except ClientDisconnect:
+            return _error(400, "the body broke off")
         return await proceed(request)
 
     @app.exception_handler(InputError)

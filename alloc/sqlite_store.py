@@ -9,11 +9,13 @@ from typing import Any
 import apsw
 import numpy as np
 
-from .match_store import Answer, Match, Request, StoreError, checked_capacity, whole
+from .match_store import Answer, Match, Request, ShortError, StoreError, checked_capacity, other_people, whole
 
 _WAIT_MS = 10_000
 _SCHEMA = """
-CREATE TABLE IF NOT EXISTS day (day INTEGER PRIMARY KEY, users INTEGER NOT NULL, capacity BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS day (
+    day INTEGER PRIMARY KEY, users INTEGER NOT NULL, capacity BLOB NOT NULL, people TEXT NOT NULL
+);
 CREATE TABLE IF NOT EXISTS place (
     day INTEGER, user INTEGER, free INTEGER NOT NULL CHECK (free >= 0), PRIMARY KEY (day, user)
 ) WITHOUT ROWID;
@@ -38,7 +40,7 @@ class SqliteStore:
     """
 
     def __init__(self, path: Path | str) -> None:
-        self.path = Path(path)
+        self.path = Path(path).absolute()  # absolute: no name that SQLite reads as anything but a file
         with self._errors():
             self._db = apsw.Connection(str(self.path))
             self._db.set_busy_timeout(_WAIT_MS)
@@ -48,18 +50,25 @@ class SqliteStore:
             self._db.execute("PRAGMA synchronous = FULL")
             self._db.execute(_SCHEMA)
 
-    def open_day(self, day: int, capacity: np.ndarray) -> None:
+    def open_day(self, day: int, capacity: np.ndarray, people: str = "") -> None:
         """See `MatchStore`. About a second for a million users."""
         day, places = whole("day", day), checked_capacity(day, capacity)
         with self._writing():
-            known = self._rows("SELECT capacity FROM day WHERE day = ?", day)
+            known = self._rows("SELECT capacity, people FROM day WHERE day = ?", day)
             if known:
-                if known[0][0] != places.tobytes():
-                    raise StoreError(f"day {day} is open with other capacities or users; forget it first")
+                if known[0] != (places.tobytes(), people):
+                    raise other_people(day)
                 return
-            self._db.execute("INSERT INTO day VALUES (?, ?, ?)", (day, len(places), places.tobytes()))
+            self._db.execute("INSERT INTO day VALUES (?, ?, ?, ?)", (day, len(places), places.tobytes(), people))
             rows = ((day, user, free) for user, free in enumerate(places.tolist()) if free)
             self._db.executemany("INSERT INTO place VALUES (?, ?, ?)", rows)
+
+    def people(self, day: int) -> str:
+        """See `MatchStore`."""
+        day = whole("day", day)
+        with self._reading():
+            self._users(day)
+            return str(self._rows("SELECT people FROM day WHERE day = ?", day)[0][0])
 
     def left(self, day: int) -> np.ndarray:
         """See `MatchStore`."""
@@ -75,7 +84,7 @@ class SqliteStore:
         day = whole("day", day)
         with self._reading():
             self._users(day)
-            return int(self._rows("SELECT COUNT(DISTINCT item) FROM answer WHERE day = ?", day)[0][0])
+            return int(self._rows("SELECT COUNT(*) FROM answer WHERE day = ? AND part = 0", day)[0][0])
 
     def reserve(self, day: int, request: Request) -> Answer:
         """See `MatchStore`. One transaction."""
@@ -86,6 +95,8 @@ class SqliteStore:
             if earlier is not None:
                 return earlier
             taken = self._take(day, request)
+            if len(taken) < request.least:
+                raise ShortError(f"item {request.item!r}: {len(taken)} users have places left, wanted {request.least}")
             answer = Answer(request.item, request.part, day, request.user[taken], request.score[taken])
             pairs = zip(answer.user.tolist(), answer.score.tolist(), strict=True)
             self._db.executemany(_ADD, [(day, user, answer.item, score, request.made) for user, score in pairs])

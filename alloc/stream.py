@@ -1,5 +1,6 @@
 """Uploads between nights: each gets its users at once, at the prices of the night before, and keeps them."""
 
+import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -10,7 +11,7 @@ import pandas as pd
 from ..solvers.ids import id_array
 from ..solvers.online import OnlineRule
 from .errors import InputError
-from .match_store import Answer, Match, MatchStore, Request
+from .match_store import Answer, Match, MatchStore, Request, ShortError, StoreError, check_item
 from .stream_prices import StreamPrices
 
 SPARE = 1.25
@@ -18,6 +19,9 @@ SPARE = 1.25
 
 SYNC_ITEMS = 500
 """Uploads after which the places that others took are read again."""
+
+SYNC_MS = 60_000
+"""The same by the time of the uploads."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,14 +43,15 @@ class Stream:
     """Allocates uploads from a night's prices into a store; one object a process, any number of processes a store.
 
     Candidates that the night did not know are passed over. When the local day changes all places are free again. A clock
-    that goes back stays on the later day.
+    that goes back stays on the later day, at the prices of its beginning; one that jumps ahead keeps the process there.
     """
 
     def __init__(self, prices: StreamPrices, store: MatchStore) -> None:
         self.prices, self.store, self.day = prices, store, -1
         self._ids = pd.Index(prices.user_ids)
         self._rule = OnlineRule(prices.capacity, prices.curves)
-        self._since = 0
+        self._since, self._read_at = 0, 0
+        self._people = hashlib.sha256("\n".join(map(str, prices.user_ids.tolist())).encode()).hexdigest()
 
     def allocate(self, upload: Upload, now: int) -> Answer:
         """The users of an upload that comes at ``now`` (ms since 1970), by their rows in the prices; durable.
@@ -54,23 +59,43 @@ class Stream:
         The same item and part again gets the same answer. Raises InputError for an upload that cannot be used, and
         StoreError; then nothing has changed.
         """
-        earlier = self.store.answer(upload.item, upload.part) if upload.item else None
+        check_item(upload.item)
+        earlier = self.store.answer(upload.item, upload.part)
         if earlier is not None:
-            return earlier
+            return self._ours(earlier)
         self._on_time(now)
         user, score = self._candidates(upload)
+        try:
+            return self._reserve(upload, user, score, now, final=False)
+        except ShortError:
+            self._read(self.day, now)  # others took what seemed free
+            return self._reserve(upload, user, score, now, final=True)
+
+    def _reserve(self, upload: Upload, user: np.ndarray, score: np.ndarray, now: int, *, final: bool) -> Answer:
+        """Offers and reserves. ShortError where the store has fewer users than seemed free, unless it is final."""
         wanted = int(np.ceil(upload.demand * SPARE))
-        offered = self._rule.offer_one(user, score, wanted, self.prices.gone(now))
+        gone = self.prices.gone(now) if self.prices.day(now) == self.day else 0.0
+        offered = self._rule.offer_one(user, score, wanted, gone)
         best = offered[np.argsort(-self._rule.net(user[offered], score[offered]), kind="stable")]
-        request = Request(upload.item, user[best], score[best], upload.demand, now, upload.part)
+        least = 0 if final or upload.part else min(upload.demand, len(best))
+        request = Request(upload.item, user[best], score[best], upload.demand, now, upload.part, least)
         answer = self.store.reserve(self.day, request)
         if answer.repeated:
-            return answer
+            return self._ours(answer)
         if (self._rule.left[answer.user] > 0).all():
-            self._rule.take(answer.user)
+            self._rule.take(answer.user, new=upload.part == 0)
             self._since += 1
         else:
             self._since = SYNC_ITEMS  # others gave places back
+        return answer
+
+    def _ours(self, answer: Answer) -> Answer:
+        """An earlier answer, if its users' rows are this night's. Raises StoreError."""
+        if self.store.people(answer.day) != self._people:
+            raise StoreError(
+                f"item {answer.item!r} was answered on day {answer.day} from a night with other users; start from that "
+                "night to read it"
+            )
         return answer
 
     def matches(self, row: int, now: int) -> list[Match]:
@@ -87,7 +112,7 @@ class Stream:
         """The row of a user id written as text, None where the night does not know it."""
         if self.prices.user_ids.dtype.kind == "U":
             found = self._ids.get_indexer(np.array([name]))
-        elif re.fullmatch(r"-?[0-9]{1,18}", name):
+        elif re.fullmatch(r"-?[0-9]{1,19}", name) and -(2**63) <= int(name) < 2**63:
             found = self._ids.get_indexer(np.array([int(name)]))
         else:
             return None
@@ -102,11 +127,15 @@ class Stream:
         """Opens a new day when it has begun, and reads what others took from time to time."""
         day = max(self.prices.day(now), self.day)
         if day != self.day:
-            self.store.open_day(day, self.prices.capacity)
-        elif self._since < SYNC_ITEMS:
+            self.store.open_day(day, self.prices.capacity, self._people)
+        elif self._since < SYNC_ITEMS and abs(now - self._read_at) < SYNC_MS:
             return
+        self._read(day, now)
+
+    def _read(self, day: int, now: int) -> None:
+        """The places that are left by now."""
         self._rule.know(self.store.left(day), self.store.answered(day))
-        self.day, self._since = day, 0
+        self.day, self._since, self._read_at = day, 0, now
 
     def _candidates(self, upload: Upload) -> tuple[np.ndarray, np.ndarray]:
         """Rows and scores of the candidates that the night knows and that are not excluded, each once."""

@@ -8,14 +8,14 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
-from typing import Any, TextIO
+from typing import Any, BinaryIO
 
 from .errors import InputError
 from .match_store import MatchStore, StoreError
 from .stream import Stream, Upload
 from .stream_prices import load_stream_prices
 
-MOST_LINE_CHARACTERS = 8 << 20
+MOST_LINE_BYTES = 8 << 20
 """A longer line is refused whole."""
 
 _FIELDS = {
@@ -26,6 +26,7 @@ _FIELDS = {
     "excluded": (list,),
     "part": (int,),
 }
+_LIMITS = {"demand": 1_000_000, "part": 1_000}
 
 
 def answer_lines(run_dir: Path, store: str, source: str, demand: int) -> None:
@@ -38,7 +39,7 @@ def answer_lines(run_dir: Path, store: str, source: str, demand: int) -> None:
     with contextlib.closing(open_store(store)) as opened, _lines_of(source) as lines, _Stop() as stop:
         stream = Stream(prices, opened)
         for number, line in enumerate(stop.until_asked(_each(lines)), start=1):
-            print(json.dumps(answer_line(stream, line, number, demand), ensure_ascii=False), flush=True)
+            print(json.dumps(answer_line(stream, line, number, demand)), flush=True)
 
 
 def open_store(where: str) -> MatchStore:
@@ -53,7 +54,7 @@ def open_store(where: str) -> MatchStore:
 
 
 def answer_line(
-    stream: Stream, line: str, number: int, demand: int, clock: Callable[[], float] = time.time
+    stream: Stream, line: bytes, number: int, demand: int, clock: Callable[[], float] = time.time
 ) -> dict[str, Any]:
     """The answer to one line as a mapping: item, users, scores, repeated; or line and error, with the item where known."""
     item: str | None = None
@@ -61,7 +62,7 @@ def answer_line(
         upload = read_upload(line, demand)
         item = upload.item
         answer = stream.allocate(upload, int(1000 * clock()))
-    except (InputError, ValueError) as error:
+    except (InputError, ValueError, OverflowError) as error:
         known = {} if item is None else {"item": item}
         kind = "store" if isinstance(error, StoreError) else "input"
         return {**known, "line": number, "error": " ".join(str(error).split()), "kind": kind}
@@ -69,12 +70,12 @@ def answer_line(
     return {"item": answer.item, "part": answer.part, "users": users, "scores": scores, "repeated": answer.repeated}
 
 
-def read_upload(line: str, demand: int) -> Upload:
+def read_upload(line: bytes, demand: int) -> Upload:
     """An upload from one line of JSON. Raises InputError saying what was found and what was expected."""
-    if len(line) > MOST_LINE_CHARACTERS:
-        raise InputError(f"the line is longer than {MOST_LINE_CHARACTERS:,} characters")
+    if len(line) > MOST_LINE_BYTES:
+        raise InputError(f"the line is longer than {MOST_LINE_BYTES:,} bytes")
     try:
-        given = json.loads(line, parse_constant=_no_constant)
+        given = json.loads(line.decode(), parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
         raise InputError(f"not JSON: {error}") from None
     if not isinstance(given, dict):
@@ -88,6 +89,9 @@ def read_upload(line: str, demand: int) -> Upload:
             raise InputError(
                 f"{name} is {value!r:.60}, expected {' or '.join(kind.__name__ for kind in _FIELDS[name])}"
             )
+    for name, most in _LIMITS.items():
+        if not 0 <= given.get(name, 0) <= most:
+            raise InputError(f"{name} is {given[name]!r:.60}, expected 0 to {most:,}")
     missing = [name for name in ("item", "users", "scores") if name not in given]
     if missing:
         raise InputError(f"{missing[0]} is missing")
@@ -108,24 +112,24 @@ def _no_constant(word: str) -> float:
     raise ValueError(f"{word} is no number in JSON")
 
 
-def _each(lines: TextIO) -> Iterator[str]:
+def _each(lines: BinaryIO) -> Iterator[bytes]:
     """Lines that are not blank; of one that is too long its beginning, long enough to be refused."""
-    while line := lines.readline(MOST_LINE_CHARACTERS + 2):
+    while line := lines.readline(MOST_LINE_BYTES + 2):
         rest = line
-        while len(rest) > MOST_LINE_CHARACTERS and not rest.endswith("\n"):
-            rest = lines.readline(MOST_LINE_CHARACTERS + 2)
+        while len(rest) > MOST_LINE_BYTES and not rest.endswith(b"\n"):
+            rest = lines.readline(MOST_LINE_BYTES + 2)
         if line.strip():
             yield line
 
 
 @contextlib.contextmanager
-def _lines_of(source: str) -> Iterator[TextIO]:
+def _lines_of(source: str) -> Iterator[BinaryIO]:
     if source == "-":
-        yield sys.stdin
+        yield sys.stdin.buffer
         return
     if not Path(source).is_file():
         raise InputError(f"{source}: no such file, expected JSON lines")
-    with Path(source).open(encoding="utf-8", errors="replace") as file:
+    with Path(source).open("rb") as file:
         yield file
 
 
@@ -145,7 +149,7 @@ class _Stop:
         for kind, handler in self._before.items():
             signal.signal(kind, handler)
 
-    def until_asked(self, lines: Iterator[str]) -> Iterator[str]:
+    def until_asked(self, lines: Iterator[bytes]) -> Iterator[bytes]:
         """The lines, until they end or a signal comes."""
         while not self._asked:
             try:

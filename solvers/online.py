@@ -98,13 +98,16 @@ class OnlineRule:
         scores = problem.score32()
         return [self.offer_one(problem.user[a:b], scores[a:b], wanted, gone) for a, b, wanted in rows]
 
-    def take(self, user: np.ndarray) -> None:
-        """One item was answered with the users ``user`` (each once): one place less for each of them."""
+    def take(self, user: np.ndarray, *, new: bool = True) -> None:
+        """One item was answered with the users ``user`` (each once): one place less for each of them.
+
+        Not ``new``: an item that was answered before got more users.
+        """
         rows = np.asarray(user, np.int64)
-        if len(np.unique(rows)) != len(rows) or (self.left[rows] <= 0).any():
+        if len(np.unique(rows)) != len(rows) or (rows < 0).any() or (self.left[rows] <= 0).any():
             raise ProblemError("take: expected users given once and with places left; offer anew")
         self.left[rows] -= 1
-        self.answered += 1
+        self.answered += new
         self._price_of(rows)
 
     def give_back(self, user: np.ndarray) -> None:

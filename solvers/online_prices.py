@@ -51,6 +51,10 @@ class BidCurves:
     bids: np.ndarray
     items: int
 
+    def __post_init__(self) -> None:
+        if self.bids.ndim != 2 or self.bids.dtype != np.float32 or not self.bids.shape[1] or self.items < 1:
+            raise ProblemError("BidCurves: expected bids float32[users, n > 0] of at least one item")
+
     @property
     def users(self) -> int:
         """Number of users."""
@@ -69,7 +73,7 @@ def curves_of(problem: Problem, price: np.ndarray, most: int) -> BidCurves:
     """Bid curves of a problem at prices float64[users] for capacities up to `most`."""
     bids = np.zeros((problem.users, min(max(2 * most, LEAST_BIDS), MOST_BIDS)), np.float32)
     best_bids(problem.indptr, problem.user, problem.score32(), problem.demand, np.asarray(price, np.float64), bids)
-    return BidCurves(bids, problem.items)
+    return BidCurves(bids, max(problem.items, 1))
 
 
 def kernel_prices(prices: Any) -> tuple[np.ndarray, np.ndarray]:

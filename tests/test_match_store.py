@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dualrec.alloc.match_store import Answer, Match, MatchStore, Request, StoreError
+from dualrec.alloc.errors import InputError
+from dualrec.alloc.match_store import Answer, Match, MatchStore, Request, ShortError, StoreError
 from dualrec.alloc.redis_store import RedisStore
 from dualrec.alloc.sqlite_store import SqliteStore
 
@@ -67,6 +69,33 @@ def test_a_retried_item_gets_the_same_answer(store: MatchStore, opened: Callable
     assert store.answer("b") is None
 
 
+def test_too_few_users_are_none_where_a_least_number_is_wanted(store: MatchStore) -> None:
+    few = Request("a", np.array([0, 1, 2]), np.ones(3), 3, 0, least=3)
+    with pytest.raises(ShortError, match="2 users"):
+        store.reserve(DAY, few)
+    assert store.answer("a") is None and store.left(DAY).tolist() == [2, 1, 0, 3] and store.answered(DAY) == 0
+    assert users(store.reserve(DAY, replace(few, least=2))) == [0, 1]
+
+
+def test_a_day_is_for_one_set_of_people(store: MatchStore) -> None:
+    assert store.people(DAY) == ""
+    store.open_day(DAY + 1, np.array([1, 2]), "those")
+    store.open_day(DAY + 1, np.array([1, 2]), "those")
+    with pytest.raises(StoreError, match="other users"):
+        store.open_day(DAY + 1, np.array([1, 2]), "others")
+    assert store.people(DAY + 1) == "those"
+
+
+def test_a_top_up_on_another_day_is_no_new_item_and_outlives_it(store: MatchStore) -> None:
+    store.open_day(DAY + 1, np.array([1, 1]))
+    store.reserve(DAY, asked("a", [0]))
+    assert users(store.reserve(DAY + 1, asked("a", [0, 1], part=1))) == [1]
+    assert (store.answered(DAY), store.answered(DAY + 1)) == (1, 0)
+    store.forget(DAY)
+    assert store.answer("a") is None and users(store.answer("a", 1)) == [1]
+    assert users(store.reserve(DAY + 1, asked("a", [0, 1], part=2))) == [0]
+
+
 def test_a_top_up_gives_other_users(store: MatchStore) -> None:
     store.reserve(DAY, asked("a", [0, 3], 1))
     assert users(store.reserve(DAY, asked("a", [0, 3, 1], 1, part=1))) == [3]
@@ -112,7 +141,7 @@ def test_days_do_not_touch_each_other(store: MatchStore) -> None:
 
 
 def test_what_cannot_be_is_refused_and_nothing_changes(store: MatchStore) -> None:
-    with pytest.raises(StoreError, match="other capacities"):
+    with pytest.raises(StoreError, match="other users or capacities"):
         store.open_day(DAY, np.array([2, 1, 0, 4]))
     for capacity in (np.array([1.5]), np.array([-1]), np.array([[1]])):
         with pytest.raises(StoreError, match="expected capacity"):
@@ -145,7 +174,7 @@ def test_what_cannot_be_is_refused_and_nothing_changes(store: MatchStore) -> Non
 )
 def test_requests_are_checked(changes: dict, message: str) -> None:
     good = {"item": "a", "user": np.array([0, 1]), "score": np.array([1.0, 2.0]), "demand": 1, "made": 0}
-    with pytest.raises(StoreError, match=message):
+    with pytest.raises(InputError, match=message):
         Request(**{**good, **changes})
 
 

@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 
 from dualrec.alloc.config import load_config
 from dualrec.alloc.errors import InputError
-from dualrec.alloc.match_store import MatchStore
+from dualrec.alloc.match_store import MatchStore, StoreError
 from dualrec.alloc.night import run_night
 from dualrec.alloc.sqlite_store import SqliteStore
 from dualrec.alloc.stream import Stream, Upload
-from dualrec.alloc.stream_lines import MOST_LINE_CHARACTERS, answer_line, read_upload
+from dualrec.alloc.stream_lines import MOST_LINE_BYTES, answer_line, read_upload
 from dualrec.alloc.stream_prices import StreamPrices, load_stream_prices
 from dualrec.alloc.tables import DAY_MS
 from dualrec.solvers.online_prices import BidCurves
@@ -82,7 +82,9 @@ def test_two_processes_share_one_store_and_the_next_best_stand_in(store: SqliteS
     other.store.close()
 
 
-def test_places_are_free_again_after_midnight_and_a_clock_that_goes_back_stays(store: MatchStore) -> None:
+def test_places_are_free_again_after_midnight_and_a_clock_that_goes_back_stays(
+    store: MatchStore, tmp_path: Path
+) -> None:
     prices = prices_of([1])
     stream = Stream(prices, store)
     midnight = 1_001 * DAY_MS + prices.day_start
@@ -91,6 +93,10 @@ def test_places_are_free_again_after_midnight_and_a_clock_that_goes_back_stays(s
     assert stream.names(stream.allocate(upload("c", [10]), midnight)) == [10]
     assert stream.names(stream.allocate(upload("d", [10]), midnight - 1)) == []
     assert stream.day == 1_001
+    dear = Stream(prices_of([9], bids=0.5), SqliteStore(tmp_path / "dear.db"))
+    dear.allocate(upload("x", [10], [9.0]), midnight + 1)
+    assert dear.names(dear.allocate(upload("y", [10], [0.1]), midnight - 2)) == [], "not at the prices of the day's end"
+    dear.store.close()
     assert stream.allocate(upload("a", [10]), midnight + 9).repeated
 
 
@@ -124,13 +130,14 @@ def test_the_share_of_the_day_gone_is_that_of_the_nights_uploads() -> None:
         ('{"item": "a", "users": [1], "scores": [1], "demnd": 3}', "unknown field 'demnd'"),
         ('{"item": "a", "users": [1], "scores": [NaN]}', "NaN is no number"),
         ('{"item": "a", "users": [1], "scores": [1], "demand": 2.5}', "demand is 2.5"),
+        ('{"item": "a", "users": [1], "scores": [1], "demand": 100000000000000000000}', "demand is 1000"),
         ("[" * 100_000, "not JSON"),
-        ("x" * (MOST_LINE_CHARACTERS + 1), "longer than"),
+        ("x" * (MOST_LINE_BYTES + 1), "longer than"),
     ],
 )
 def test_lines_that_are_no_uploads(line: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
-        read_upload(line, 2)
+        read_upload(line.encode(), 2)
 
 
 @pytest.mark.parametrize(
@@ -141,8 +148,10 @@ def test_lines_that_are_no_uploads(line: str, message: str) -> None:
         ({"users": [10], "scores": [-1]}, "not negative"),
         ({"users": [10], "scores": [1e400]}, "no number in JSON"),
         ({"users": [10], "scores": [1e300]}, "range of float32"),
-        ({"users": [10], "scores": [1], "demand": -1}, "not negative"),
-        ({"users": [10], "scores": [1], "part": -1}, "below 0"),
+        ({"users": [10], "scores": [1], "demand": -1}, "demand is -1"),
+        ({"users": [10], "scores": [10**400]}, "too large"),
+        ({"users": [10], "scores": [1], "item": "\ud800"}, "UTF-8"),
+        ({"users": [10], "scores": [1], "part": -1}, "part is -1"),
         ({"users": [[10]], "scores": [1]}, "user ids"),
         ({"users": [None], "scores": [1]}, "user id None"),
         ({"users": [2**70], "scores": [1]}, "64 signed bits"),
@@ -154,9 +163,9 @@ def test_a_bad_upload_is_answered_with_what_is_wrong_and_changes_nothing(
     store: MatchStore, fields: dict, message: str
 ) -> None:
     stream = Stream(prices_of([1, 1]), store)
-    found = answer_line(stream, json.dumps({"item": "a", **fields}), 7, 2, lambda: NOON / 1000)
+    found = answer_line(stream, json.dumps({"item": "a", **fields}).encode(), 7, 2, lambda: NOON / 1000)
     assert message in found["error"] and found["line"] == 7 and found["kind"] in ("input", "store")
-    good = answer_line(stream, '{"item": "a", "users": [10], "scores": [1]}', 8, 2, lambda: NOON / 1000)
+    good = answer_line(stream, b'{"item": "a", "users": [10], "scores": [1]}', 8, 2, lambda: NOON / 1000)
     assert good == {"item": "a", "part": 0, "users": [10], "scores": [1.0], "repeated": False}
 
 
@@ -170,13 +179,42 @@ FIELDS = st.fixed_dictionaries(
 )
 
 
+def test_bytes_that_are_no_text_are_no_item(store: MatchStore) -> None:
+    found = answer_line(Stream(prices_of([1]), store), b'{"item": "\xff", "users": [10], "scores": [1]}', 1, 2)
+    assert "not JSON" in found["error"]
+
+
+def test_another_night_does_not_read_rows_as_its_own_users(store: MatchStore) -> None:
+    first = Stream(prices_of([1, 1, 1]), store)
+    first.allocate(upload("a", [10, 30]), NOON)
+    other = Stream(prices_of([1, 1, 1], ids=np.array([7, 8, 9])), store)
+    with pytest.raises(StoreError, match="other users"):
+        other.allocate(upload("a", [7]), NOON)
+    with pytest.raises(StoreError, match="other users"):
+        other.allocate(upload("b", [7]), NOON)
+    later = Stream(prices_of([1, 1, 1], ids=np.array([7, 8, 9])), store)
+    assert later.names(later.allocate(upload("b", [7]), NOON + DAY_MS)) == [7]
+
+
+def test_one_that_has_not_heard_of_the_others_reads_anew_before_it_gives_too_few(store: SqliteStore) -> None:
+    prices = prices_of([1] * 200, ids=np.arange(200))
+    one, other = Stream(prices, store), Stream(prices, SqliteStore(store.path))
+    one.allocate(upload("first", [199], demand=1), NOON)
+    score = np.linspace(2, 1, 200).tolist()
+    for number in range(9):
+        other.allocate(upload(f"other {number}", list(range(200)), score, 10), NOON)
+    answer = one.allocate(upload("a", list(range(200)), score, 10), NOON)
+    assert one.names(answer) == list(range(90, 100))
+    other.store.close()
+
+
 def test_a_number_that_only_json_can_write(store: MatchStore) -> None:
-    found = answer_line(Stream(prices_of([1]), store), '{"item": "a", "users": [10], "scores": [1e400]}', 1, 2)
+    found = answer_line(Stream(prices_of([1]), store), b'{"item": "a", "users": [10], "scores": [1e400]}', 1, 2)
     assert "finite" in found["error"]
 
 
-@given(st.one_of(st.text(max_size=40), FIELDS.map(json.dumps)))
-def test_whatever_comes_is_answered(tmp_path_factory: pytest.TempPathFactory, line: str) -> None:
+@given(st.one_of(st.binary(max_size=40), FIELDS.map(lambda given: json.dumps(given).encode())))
+def test_whatever_comes_is_answered(tmp_path_factory: pytest.TempPathFactory, line: bytes) -> None:
     store = SqliteStore(tmp_path_factory.getbasetemp() / "fuzz.db")
     answer = answer_line(Stream(prices_of([1, 1]), store), line, 1, 2, lambda: NOON / 1000)
     json.dumps(answer)
