@@ -12,6 +12,9 @@ import numpy as np
 from .match_store import Answer, Match, Request, ShortError, StoreError, checked_capacity, other_people, whole
 
 _WAIT_MS = 10_000
+_WAL_PAGES = 32_768
+"""Of 1 KB: an item changes some hundred, and the file behind the log is brought up to date every hundred items or so."""
+
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS day (
     day INTEGER PRIMARY KEY, users INTEGER NOT NULL, capacity BLOB NOT NULL, people TEXT NOT NULL
@@ -48,6 +51,7 @@ class SqliteStore:
             self._db.execute("PRAGMA page_size = 1024")
             self._db.execute("PRAGMA journal_mode = WAL").fetchall()
             self._db.execute("PRAGMA synchronous = FULL")
+            self._db.execute(f"PRAGMA wal_autocheckpoint = {_WAL_PAGES}").fetchall()
             self._db.execute(_SCHEMA)
 
     def open_day(self, day: int, capacity: np.ndarray, people: str = "") -> None:
