@@ -18,6 +18,10 @@ ConfigOption = Annotated[
 ]
 DataOption = Annotated[Path | None, typer.Option("--data", help="Folder of the data; the same as data.path=DIR.")]
 OutOption = Annotated[Path | None, typer.Option("--out", help="Folder of the runs; the same as out=DIR.")]
+StoreOption = Annotated[str, typer.Option("--store", help="A file (made if need be), or redis://host:port/0.")]
+RunOption = Annotated[
+    str | None, typer.Option("--run", help="The night to start from: a run's name or folder; the latest if none.")
+]
 DebugOption = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 Overrides = Annotated[
     list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Settings, as in allocation.gap=0.01 seed=3.")
@@ -217,10 +221,8 @@ def experiment(
 @app.command()
 def stream(
     *,
-    store: Annotated[str, typer.Option("--store", help="A file (made if need be), or redis://host:port/0.")],
-    run: Annotated[
-        str | None, typer.Option("--run", help="The night to start from: a run's name or folder; the latest if none.")
-    ] = None,
+    store: StoreOption,
+    run: RunOption = None,
     out: Annotated[Path, typer.Option("--out", help="Folder of the runs.")] = Path("out"),
     source: Annotated[
         str, typer.Option("--input", help="File of uploads, one JSON object a line; - = standard input.")
@@ -243,10 +245,8 @@ def stream(
 @app.command()
 def serve(
     *,
-    store: Annotated[str, typer.Option("--store", help="A file (made if need be), or redis://host:port/0.")],
-    run: Annotated[
-        str | None, typer.Option("--run", help="The night to start from: a run's name or folder; the latest if none.")
-    ] = None,
+    store: StoreOption,
+    run: RunOption = None,
     out: Annotated[Path, typer.Option("--out", help="Folder of the runs.")] = Path("out"),
     host: Annotated[
         str, typer.Option("--host", help="Address to listen on; others than loopback need a key.")

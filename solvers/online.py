@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from .errors import ProblemError
-from .online_kernels import BAD_USER, TWICE, choose, replay, set_prices, set_rows
+from .online_kernels import BAD_USER, TWICE, choose, replay, set_rows
 from .online_prices import BidCurves, UserPrices, kernel_prices
 from .problem import Problem
 
@@ -29,7 +29,7 @@ class OnlineRule:
 
     `left` int64[users] are the places left. `offer_one` and `offer_many` ask and change nothing, `take` and `give_back`
     move places, `run` answers a day of items in order. ``gone`` is the share of a usual day's items that has arrived by
-    now (`arrival_share`). Not safe from several threads at once. ProblemError where lengths or values do not fit.
+    now. Not safe from several threads at once. ProblemError where lengths or values do not fit.
     """
 
     capacity: np.ndarray
@@ -183,7 +183,7 @@ class OnlineRule:
     def _set_prices(self, gone: float) -> None:
         clock = self._clock(gone, self.answered)
         if clock != self._set_at:
-            set_prices(*self._state(), clock, self._now)
+            set_rows(np.arange(len(self.left)), *self._state(), clock, self._now)
             self._set_at = clock
 
     def _price_of(self, rows: np.ndarray) -> None:
@@ -197,11 +197,6 @@ class OnlineRule:
     def _fits(self, problem: Problem) -> None:
         if problem.users != len(self.capacity):
             raise ProblemError(f"the problem has {problem.users} users, expected {len(self.capacity)} as in capacity")
-
-
-def arrival_share(upload_times: np.ndarray, now: float) -> float:
-    """Share of a past day's uploads (times of day, any unit) that had arrived by the time of day ``now``."""
-    return float(np.mean(np.asarray(upload_times) <= now)) if len(upload_times) else 0.0
 
 
 def _complaint(code: int, at: int, users: np.ndarray, scores: np.ndarray) -> str:

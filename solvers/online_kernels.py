@@ -51,20 +51,6 @@ def set_price(  # noqa: PLR0917
 
 
 @nb.njit(cache=True, nogil=True)
-def set_prices(
-    left: np.ndarray,
-    capacity: np.ndarray,
-    price: np.ndarray,
-    bids: np.ndarray,
-    clock: tuple[float, float, float],
-    now: np.ndarray,
-) -> None:
-    """`set_price` of all users: one pass over their state."""
-    for u in range(left.size):
-        set_price(u, left, capacity, price, bids, clock, now)
-
-
-@nb.njit(cache=True, nogil=True)
 def set_rows(  # noqa: PLR0917
     rows: np.ndarray,
     left: np.ndarray,
@@ -155,7 +141,8 @@ def replay(  # noqa: PLR0917
     for i in range(demand.size):
         at = (clock[i, 0], clock[i, 1], clock[i, 2])
         if i == 0 or clock[i, 0] != clock[i - 1, 0] or clock[i, 1] != clock[i - 1, 1]:
-            set_prices(left, capacity, price, bids, at, now)
+            for u in range(left.size):
+                set_price(u, left, capacity, price, bids, at, now)
         row = slice(indptr[i], indptr[i + 1])
         count = choose(user[row], score[row], demand[i], now, activity, unseen, -1, spare, out)
         for k in range(count):

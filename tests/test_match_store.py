@@ -265,3 +265,28 @@ def test_several_at_once_never_exceed_a_capacity(opened: Callable[[], MatchStore
     assert all(by_item[answer.item] == answer.user.tolist() for answer in got)
     load = np.bincount(np.concatenate([np.array(u, np.int64) for u in by_item.values()]), minlength=20)
     assert (load <= 3).all() and (stores[0].left(DAY) == 3 - load).all()
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "good"),
+    [("appendonly", "no", "yes"), ("appendfsync", "everysec", "always"), ("no-appendfsync-on-rewrite", "yes", "no")],
+)
+def test_a_server_that_a_crash_could_make_a_liar_is_refused(
+    redis_server: str, setting: str, value: str, good: str
+) -> None:
+    import redis
+
+    with redis.Redis.from_url(redis_server) as client:
+        client.config_set(setting, value)
+        try:
+            with pytest.raises(StoreError, match=f"{setting} {value}, expected {good}"):
+                RedisStore(redis_server)
+            RedisStore(redis_server, durable=False).close()
+        finally:
+            client.config_set(setting, good)
+
+
+@pytest.mark.parametrize("url", ["redis://127.0.0.1:1/0", "redis://127.0.0.1:abc/0"])
+def test_a_server_that_is_not_there_is_an_error(url: str) -> None:
+    with pytest.raises(StoreError, match="the Redis store"):
+        RedisStore(url)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from dualrec.solvers.errors import ProblemError
 from dualrec.solvers.first_come import FirstCome
-from dualrec.solvers.online import OnlineRule, arrival_share
+from dualrec.solvers.online import OnlineRule
 from dualrec.solvers.online_kernels import bid_at
 from dualrec.solvers.online_prices import BidCurves, UserPrices, bid_curves, curves_of
 from dualrec.solvers.online_refresh import refreshed
@@ -274,9 +274,3 @@ def test_what_does_not_fit_is_refused() -> None:
         rule.give_back(np.array([0]))
     with pytest.raises(ProblemError, match="reprice"):
         rule.reprice(BidCurves(np.ones((3, 4), np.float32), 5))
-
-
-def test_the_share_of_a_day_is_learnt_from_its_uploads() -> None:
-    times = np.array([1.0, 2.0, 2.0, 20.0])
-    assert [arrival_share(times, now) for now in (0.5, 2.0, 24.0)] == [0, 0.75, 1]
-    assert arrival_share(times[:0], 5.0) == 0
