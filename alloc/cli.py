@@ -13,6 +13,8 @@ from typing import Annotated, Any
 
 import typer
 
+from .cli_ab import app as ab
+
 ConfigOption = Annotated[
     str, typer.Option("--config", help="A YAML file, or a shipped config: nightly, globo, deskdrop, kuairand.")
 ]
@@ -52,6 +54,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
+app.add_typer(ab, name="ab")
 
 
 def main() -> None:
