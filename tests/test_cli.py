@@ -34,7 +34,9 @@ def dualrec(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str,
     return run
 
 
-@pytest.mark.parametrize("arguments", [[], ["--help"], ["--version"], *([name, "--help"] for name in COMMANDS)])
+@pytest.mark.parametrize(
+    "arguments", [[], ["--help"], ["--version"], *([name, "--help"] for name in COMMANDS), ["ab", "assign", "--help"]]
+)
 def test_help_loads_nothing_heavy(python_run: Callable, arguments: list[str]) -> None:
     done = python_run("-c", LOADED, *arguments)
     assert done.returncode == 0
@@ -77,6 +79,8 @@ BELOW_A_FILE = Path(__file__) / "out"  # cannot be made, whoever runs the tests
         (["evaluate", "--days", "8,nine"], "--days is '8,nine'"),
         (["show", "--out", "nowhere"], "nowhere holds no published run yet"),
         (["world", "--out", str(BELOW_A_FILE)], str(BELOW_A_FILE)),
+        (["ab"], "Missing command"),
+        (["ab", "assign", "--out", "arms.parquet"], "--creators"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(

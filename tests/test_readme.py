@@ -38,6 +38,12 @@ def test_the_example_of_the_search_prints_what_stands_below_it(tmp_path: Path) -
     assert run.stdout in blocks("text")
 
 
+def test_the_example_of_an_ab_test_prints_what_stands_below_it(tmp_path: Path) -> None:
+    example = next(block for block in blocks("python") if "ab_assign" in block)
+    run = subprocess.run([sys.executable, "-c", example], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert run.stdout in blocks("text")
+
+
 @pytest.mark.parametrize("target", sorted(set(re.findall(r"(?:^|`)make ([a-z0-9-]+)", README, re.MULTILINE))))
 def test_every_make_target_that_is_named_exists(target: str) -> None:
     assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), re.MULTILINE)
