@@ -101,7 +101,7 @@ def analyse_files(exposures: Path, items: Path, assignment: Path, asked: Asked, 
     seen = np.unique(log.user[window.holds(log.day)])
     lines = [_ratio_line(found, seen), analysis_table(frame)]
     if leaks:
-        lines.append(f"{leaks:,} of {shown:,} exposures crossed the arms: differences are understated")
+        lines.append(f"{leaks:,} of {shown:,} exposures crossed the arms, which were not kept apart")
     if out is not None:
         _write_frame(out, frame)
         lines.append(f"table: {out}")
