@@ -1,0 +1,135 @@
+"""The figures of a day (paper, section 5.1.4): creators, reach, coverage, hit rate, shares, reactions, guardrails."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from .exposures import SOURCES, Exposures, in_user_order
+from .items import Items
+from .options import PlatformOptions
+from .people import Creators
+from .waiting import Matches
+
+MATCH_SIZES = (0, 1, 2, 3, 5, 10, 20, 50)
+"""Lower ends of the classes of the match-set histogram; the last has no upper end."""
+
+
+@dataclass(eq=False)
+class DayTally:
+    """What happened on a day: ``uploaded`` bool[creators], ``user_arm``, ``creator_arm`` bool, who is treated; ``came``
+    bool[users]; the ``waiting`` matches by group as they were in the morning."""
+
+    day: int
+    uploaded: np.ndarray
+    user_arm: np.ndarray
+    creator_arm: np.ndarray
+    came: np.ndarray
+    waiting: list[Matches]
+    parts: list[Exposures] = field(default_factory=list)
+
+    def add(self, shown: Exposures) -> None:
+        """Exposures of a part of the day."""
+        self.parts.append(shown)
+
+    def exposures(self) -> Exposures:
+        """Those of the day."""
+        if self.parts:
+            return in_user_order(self.parts)
+        row, none = np.zeros(0, np.int64), np.zeros(0, bool)
+        return Exposures(row, row, row.astype(np.int8), none, none, none, none, np.zeros(0, np.float32))
+
+
+def day_metrics(options: PlatformOptions, items: Items, creators: Creators, tally: DayTally) -> dict[str, float]:
+    """Name -> figure; of the arms of a design too, as NAME_control and NAME_treated, where creators are split."""
+    shown = tally.exposures()
+    figures = {"day": float(tally.day), "uploads": float((items.day == tally.day).sum())}
+    figures |= _users(shown, tally)
+    figures |= _matches(tally)
+    figures |= _feedback(shown)
+    everybody = np.ones(len(items), bool)
+    figures |= creator_side(options, items, everybody, tally.uploaded, tally.day)
+    figures["creators"] = float(creators.active.sum())
+    figures["gini"] = gini(np.bincount(items.creator[shown.item], minlength=len(creators.skill))[creators.active])
+    if not tally.creator_arm.all():
+        for name, arm in (("control", False), ("treated", True)):
+            mine = tally.creator_arm[items.creator] == arm
+            of_arm = tally.creator_arm[: len(tally.uploaded)] == arm
+            side = creator_side(options, items, mine, tally.uploaded & of_arm, tally.day)
+            figures |= {f"{key}_{name}": value for key, value in side.items()}
+            figures[f"creators_{name}"] = float((creators.active[: len(of_arm)] & of_arm).sum())
+    return figures
+
+
+def creator_side(
+    options: PlatformOptions, items: Items, mine: np.ndarray, uploaded: np.ndarray, day: int
+) -> dict[str, float]:
+    """``dac``: creators who uploaded today; of the items whose last day it was, ``reach_X``: how many had at least X
+    exposures; ``coverage``: share with as many as the index asks for; ``mean_shows``; ``short``: share below half of L.
+
+    Counted on the last day of an item's life, so that all have had the same time. By arm of the users, ``reach_X_by_users``
+    counts exposures of the arm alone, against X times its share, as a user-diverted test must.
+    """
+    ended = mine & (items.day == day - options.recommender.live_days + 1)
+    shows = items.shows[ended]
+    count = max(len(shows), 1)
+    figures = {"dac": float(uploaded.sum()), "ended": float(len(shows))}
+    figures |= {f"reach_{least}": float((shows >= least).sum()) for least in options.reach}
+    figures["coverage"] = float((shows >= options.recommender.index_least).sum() / count)
+    figures["short"] = float((shows < options.match.demand / 2).sum() / count)
+    figures["mean_shows"] = float(shows.sum() / count)
+    by_arm = items.shows_by_arm[ended]
+    share = np.maximum(items.shows_by_arm.sum(0) / max(items.shows_by_arm.sum(), 1), 1e-9)
+    for arm, name in enumerate(("control", "treated")):
+        for least in options.reach:
+            figures[f"reach_{least}_by_{name}_users"] = float((by_arm[:, arm] >= least * share[arm]).sum())
+    return figures
+
+
+def gini(amounts: np.ndarray) -> float:
+    """Gini coefficient of amounts >= 0: 0 where all are equal."""
+    if not amounts.sum():
+        return 0.0
+    ordered = np.sort(amounts.astype(np.float64))
+    rank = np.arange(1, len(ordered) + 1)
+    return float((2 * rank - len(ordered) - 1) @ ordered / (len(ordered) * ordered.sum()))
+
+
+def _users(shown: Exposures, tally: DayTally) -> dict[str, float]:
+    """The guardrails: daily active users and their time, in hours."""
+    figures = {"dau": float(tally.came.sum()), "watch_hours": float(shown.seconds.sum(dtype=np.float64) / 3600)}
+    if not tally.user_arm.all():
+        for name, arm in (("control", False), ("treated", True)):
+            figures[f"dau_{name}"] = float((tally.came & (tally.user_arm == arm)).sum())
+            seconds = shown.seconds[tally.user_arm[shown.user] == arm]
+            figures[f"watch_hours_{name}"] = float(seconds.sum(dtype=np.float64) / 3600)
+            figures[f"users_{name}"] = float((tally.user_arm == arm).sum())
+    return figures
+
+
+def _matches(tally: DayTally) -> dict[str, float]:
+    """Hit rate: matched users who came, of those matched the night before; sizes of the users' match sets."""
+    user = np.concatenate([matches.user for matches in tally.waiting])
+    if not len(user):
+        return {}
+    size = np.bincount(user, minlength=len(tally.came))
+    edges = [*MATCH_SIZES, np.inf]
+    histogram = np.histogram(size, np.array(edges))[0]
+    return {
+        "hit_rate": float(tally.came[user].mean()),
+        "largest_match_set": float(size.max()),
+        **{f"match_sets_{low}": float(count) for low, count in zip(MATCH_SIZES, histogram, strict=True)},
+    }
+
+
+def _feedback(shown: Exposures) -> dict[str, float]:
+    """Exposures, their shares by source, and rates of reactions, of all and of matches."""
+    count = max(len(shown), 1)
+    by_source = np.bincount(shown.source, minlength=len(SOURCES))
+    figures = {"exposures": float(len(shown))}
+    figures |= {f"share_{name}": float(by_source[k] / count) for k, name in enumerate(SOURCES)}
+    matched = shown.source > 1
+    for name, rows in (("", slice(None)), ("match_", matched)):
+        for kind in ("watched", "like", "comment", "follow"):
+            happened = getattr(shown, kind)[rows]
+            figures[f"{name}{kind}_rate"] = float(happened.mean()) if len(happened) else float("nan")
+    return figures
