@@ -53,10 +53,8 @@ def take_by_user(  # noqa: PLR0917
     for u in range(user_left.size):
         longest = max(longest, indptr[u + 1] - indptr[u])
     rank, edge, taken = np.empty(longest), np.empty(longest, np.int64), np.empty(longest, np.int64)
-    weight, total = np.ones(target.size), 0.0
-    for p in range(target.size):
-        weight[p] = target[p] > 0.0
-        total += weight[p]
+    weight = np.where(target > 0.0, 1.0, 0.0)
+    total = summed = weight.sum()
     for u in arrival:
         count, took = 0, 0
         for e in range(indptr[u], indptr[u + 1]):
@@ -86,3 +84,5 @@ def take_by_user(  # noqa: PLR0917
             lower = weight[p] * np.exp(-rate / target[p])
             total += lower - weight[p]
             weight[p] = lower
+        if total < 0.5 * summed:  # or rounding would be all that is left of it
+            total = summed = weight.sum()
