@@ -11,6 +11,7 @@ from .cheap_prices import lowest_held, lowest_held_groups
 from .fair_rec_kernels import rank_rows, take_in_turn
 from .places_left import group_arrays, places_left
 from .problem import Problem
+from .reachable import reachable
 from .step import Goal, Step
 
 _STAGE = 41
@@ -25,10 +26,10 @@ class FairRec:
     can fill (capacity, at most candidates), items those that somebody can get. Phase 2 goes on in the same way with the
     rest of the demand. An item ends below its copies only if every candidate has it, is full, or is at a creator's limit.
 
-    Guarantees of the paper: at least items - capacity items get l users where every pair is a candidate and all users
-    have one capacity (so here, too, with demands of at least l); no user envies another, but for one item, in phase 1. The
-    second holds for the items that the two do not share, and for all items where l = 1; tests/test_fair_rec.py has two
-    users for whom the whole of it fails.
+    What the paper proves, as it holds here: at least items - capacity items get l users, where every pair is a candidate,
+    users have one capacity and no demand is below l. After phase 1, with one capacity, a user's items are worth as much to
+    him as those that another has and he lacks, but for one; with l = 1 users share nothing, and that is freedom from envy
+    but for one item (EF1). With more copies EF1 itself can fail after phase 1, see tests/test_fair_rec.py.
 
     What differs from the paper: candidates are sparse and scores of 0 are not taken; capacities differ between users;
     demand limits an item in both phases, where the paper's phase 2 knows no limit, so users take turns there too instead
@@ -37,8 +38,8 @@ class FairRec:
     guarantee  share of the equal share of all places that each item is kept, from 0 to 1 (the paper's alpha)
     seed       of the order in which users take
 
-    One sort of each user's edges and a read for each phase, 21 bytes an edge of scratch (4 more with groups). Takes no
-    start prices; its bound is loose.
+    O(edges log edges) time: a sort of each user's edges and a read for each phase; 21 bytes an edge of scratch (4 more
+    with groups). Takes no start prices; its bound is loose.
 
     Source: Patro, Biswas, Ganguly, Gummadi, Chakraborty, "FairRec: Two-Sided Fairness for Personalized Recommendations in
     Two-Sided Platforms", WWW 2020, Algorithms 1 and 2.
@@ -73,8 +74,7 @@ class FairRec:
 
     def copies(self, problem: Problem) -> np.ndarray:
         """Users that phase 1 keeps for each item, int64[items]."""
-        worth = np.flatnonzero(problem.reachable_scores() > 0)
-        places = np.minimum(problem.capacity, np.bincount(problem.user[worth], minlength=problem.users)).sum()
-        items = np.count_nonzero(problem.item_load(worth))
-        share = int(self.guarantee * int(places) / items) if items else 0
+        found = reachable(problem)
+        places, items = int(np.minimum(problem.capacity, found.user).sum()), np.count_nonzero(found.item)
+        share = int(self.guarantee * places / items) if items else 0
         return np.minimum(problem.demand.astype(np.int64), share)

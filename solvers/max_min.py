@@ -11,7 +11,7 @@ from .cheap_prices import lowest_held, lowest_held_groups
 from .max_min_kernels import take_by_user
 from .places_left import group_arrays, places_left
 from .problem import Problem
-from .score_unit import mean_score
+from .reachable import Reachable, reachable
 from .step import Goal, Step
 
 _STAGE = 42
@@ -67,8 +67,10 @@ class MaxMin:
         group, held = group_arrays(problem)[0], np.zeros(problem.edges, np.uint8)
         by_user = rows.indptr, rows.owner, rows.score, group[edge] if group.size else group
         arrival = np.random.default_rng([self.seed, _STAGE]).permutation(problem.users)
-        provider, target = providers(problem)
-        bonus = self.weight * mean_score(problem) * min(target.sum(), problem.capacity.sum(dtype=np.float64))
+        found = reachable(problem)
+        provider, target = providers(problem, found)
+        places = min(target.sum(), np.minimum(problem.capacity, found.user).sum())
+        bonus = self.weight * found.score * float(places)
         take_by_user(arrival, *by_user, provider, target, bonus, self.rate, *places_left(problem, held), held)
         chosen = np.sort(edge[np.flatnonzero(held)])
         prices = lowest_held(problem, chosen)
@@ -76,12 +78,11 @@ class MaxMin:
         yield Step(chosen, np.zeros(problem.users))
 
 
-def providers(problem: Problem) -> tuple[np.ndarray, np.ndarray]:
+def providers(problem: Problem, found: Reachable) -> tuple[np.ndarray, np.ndarray]:
     """Each item's provider int32[items], and the users that each provider could get, float64[providers]."""
     provider = np.arange(problem.items, dtype=np.int32)
     if problem.creator is not None and problem.creator_ids is not None:
         provider = problem.creator.copy()
         unknown = np.flatnonzero(provider < 0)
         provider[unknown] = problem.creator_ids.size + np.arange(unknown.size)
-    most = np.minimum(problem.demand, problem.item_load(np.flatnonzero(problem.reachable_scores() > 0)))
-    return provider, np.bincount(provider, weights=most)
+    return provider, np.bincount(provider, weights=np.minimum(problem.demand, found.item))

@@ -11,7 +11,7 @@ from .first_come import fill
 from .mirror_descent_kernels import descend
 from .places_left import group_arrays, places_left
 from .problem import Problem
-from .score_unit import mean_score
+from .reachable import reachable
 from .step import Goal, Step
 
 
@@ -54,7 +54,7 @@ class MirrorDescent:
     def steps(self, problem: Problem, goal: Goal) -> Iterator[Step]:
         """One answer, offered with two sets of prices: the driver keeps the lower bound."""
         held, capacity = np.zeros(problem.edges, np.uint8), problem.capacity.astype(np.float64)
-        step = self.rate * mean_score(problem) / np.sqrt(np.maximum(capacity, 1.0))
+        step = self.rate * reachable(problem).score / np.sqrt(np.maximum(capacity, 1.0))
         line = np.zeros((problem.users, 4))
         line[:, 0] = 0.0 if goal.start_prices is None else goal.start_prices
         line[:, 1] = step * np.minimum(capacity / max(problem.items, 1), 1.0)

@@ -14,6 +14,7 @@ from dualrec.solvers.max_min import MaxMin, providers
 from dualrec.solvers.max_min_kernels import sift_down
 from dualrec.solvers.places_left import group_arrays
 from dualrec.solvers.problem import Problem
+from dualrec.solvers.reachable import reachable
 from dualrec.solvers.solve import solve
 from dualrec.solvers.uneven_instances import SkewedLists
 
@@ -36,9 +37,9 @@ def max_min_twin(problem: Problem, weight: float, rate: float, seed: int) -> lis
     provider = np.arange(problem.items) if problem.creator is None else problem.creator
     target = np.zeros(problem.items + 1)
     np.add.at(target, provider, np.minimum(problem.demand, np.bincount(item[worth], minlength=problem.items)))
-    there = target > 0
+    there, degree = target > 0, np.bincount(problem.user[worth], minlength=problem.users)
     unit = problem.score[worth].mean(dtype=np.float64) if worth.any() else 1.0
-    bonus = weight * unit * min(target.sum(), problem.capacity.sum(dtype=np.float64))
+    bonus = weight * unit * min(target.sum(), np.minimum(problem.capacity, degree).sum())
     item_left, group_left, got, chosen = problem.demand.copy(), limit.copy(), np.zeros(target.size), []
     for u in np.random.default_rng([seed, 42]).permutation(problem.users):
         soft = np.exp(-rate * got[there] / target[there])
@@ -60,7 +61,7 @@ def max_min_twin(problem: Problem, weight: float, rate: float, seed: int) -> lis
 
 
 def least_share(answer: Allocation) -> float:
-    provider, target = providers(answer.problem)
+    provider, target = providers(answer.problem, reachable(answer.problem))
     share = np.bincount(provider, weights=answer.item_load, minlength=target.size)[target > 0] / target[target > 0]
     return float(share.min())
 
@@ -119,7 +120,7 @@ def test_items_of_no_known_creator_are_providers_of_their_own() -> None:
     problem = Problem.from_edges(
         ["a", "b", "c", "d"], ["x", "x", "y", "y"], [1.0, 1.0, 0.0, 1.0], 3, 1, creator={"a": "A", "b": "A"}
     )
-    provider, target = providers(problem)
+    provider, target = providers(problem, reachable(problem))
     assert provider.tolist() == [0, 0, 1, 2]
     assert target.tolist() == [2.0, 0.0, 1.0], "users that each could get; a score of 0 is nobody"
 
