@@ -26,7 +26,7 @@ class FairRec:
     can fill (capacity, at most candidates), items those that somebody can get. Phase 2 goes on in the same way with the
     rest of the demand. An item ends below its copies only if every candidate has it, is full, or is at a creator's limit.
 
-    What the paper proves, as it holds here: at least items - capacity items get l users, where every pair is a candidate,
+    What holds here of the paper's guarantees: at least items - capacity items get l users, where every pair is a candidate,
     users have one capacity and no demand is below l. After phase 1, with one capacity, a user's items are worth as much to
     him as those that another has and he lacks, but for one; with l = 1 users share nothing, and that is freedom from envy
     but for one item (EF1). With more copies EF1 itself can fail after phase 1, see tests/test_fair_rec.py.

@@ -47,7 +47,7 @@ class MaxMin:
     One pass, O(edges) time and a heap for what is taken, 17 bytes an edge of scratch (4 more with groups). Takes no start
     prices; its bound is loose.
 
-    Source: Xu, Chen, Xu, Zhang, Wen, "P-MMF: Provider Max-min Fairness Re-ranking in Recommender System", WWW 2023.
+    Source: Xu et al., "P-MMF: Provider Max-min Fairness Re-ranking in Recommender System", WWW 2023.
     """
 
     weight: float = 1.0
