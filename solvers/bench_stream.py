@@ -1,7 +1,8 @@
 """The online rule over a day of arrivals beside the hindsight optimum: `python -m dualrec.solvers.bench_stream`.
 
 Two days of `SkewedLists` for the same users. Yesterday is solved, today arrives item by item; each line is a share of what
-one solve of the whole of today certifies as the most that any allocation is worth.
+one solve of the whole of today certifies as the most that any allocation is worth. Dual mirror descent starts from
+yesterday's prices and, unlike the others, is told how many items today brings.
 """
 
 import argparse
@@ -12,6 +13,7 @@ from itertools import pairwise
 import numpy as np
 
 from .allocation import Allocation
+from .mirror_descent import MirrorDescent
 from .online import OnlineRule
 from .online_limit import best_share
 from .online_prices import BidCurves, UserPrices, bid_curves
@@ -21,7 +23,7 @@ from .problem_parts import joined, some_items
 from .solve import solve
 from .uneven_instances import SkewedLists
 
-RULES = ("first come", "prices", "prices corrected", "bid curves", "bid curves refreshed")
+RULES = ("first come", "prices", "prices corrected", "bid curves", "bid curves refreshed", "mirror descent")
 _SAMPLE = 2_000
 
 
@@ -73,8 +75,11 @@ def shares(before: Allocation, today: Problem, parts: int, threads: int) -> dict
             return refreshed(rule, before.problem, so_far, gone, threads=threads)
 
         begin = time.perf_counter()
-        value = replayed(rule, today, again if name == RULES[-1] else None, parts)
+        value = replayed(rule, today, again if name == "bid curves refreshed" else None, parts)
         found[name] = value / bound, time.perf_counter() - begin
+    begin = time.perf_counter()
+    online = solve(today, MirrorDescent(top_up=False), start_prices=before.user_prices, threads=threads)
+    found["mirror descent"] = online.value / bound, time.perf_counter() - begin
     return found
 
 

@@ -27,6 +27,9 @@ SOLVERS = {
     "greedy": ("greedy", "Greedy"),
     "first-come": ("first_come", "FirstCome"),
     "local": ("local", "Local"),
+    "fair-rec": ("fair_rec", "FairRec"),
+    "max-min": ("max_min", "MaxMin"),
+    "mirror-descent": ("mirror_descent", "MirrorDescent"),
 }
 """Name of each solver, its module and what makes its options there."""
 

@@ -66,6 +66,10 @@ UGLY: dict[str, Callable[[], Problem]] = {
 }
 ugly = pytest.mark.parametrize("shape", UGLY)
 
+OF_THE_WHOLE = ("fair-rec", "max-min", "mirror-descent")
+"""Rules that look at all items or users together (places an item, mean score, order): disjoint parts change each other.
+PDLP rounds within tolerances, so it does not add up exactly either."""
+
 
 def keeps_the_contract(answer: Allocation, gap: float) -> None:
     problem = answer.problem
@@ -119,7 +123,7 @@ class TestEverySolver:
         scaled = Problem.from_csr(problem.indptr, problem.user, problem.score * np.float32(factor), *limits)
         assert np.array_equal(solve(problem, name).chosen, solve(scaled, name).chosen)
 
-    @pytest.mark.parametrize("name", [name for name in SOLVERS if name != "pdlp"])  # which rounds within tolerances
+    @pytest.mark.parametrize("name", [name for name in SOLVERS if name not in ("pdlp", *OF_THE_WHOLE)])
     @settings(max_examples=25, deadline=None)
     @given(seed=seeds, kind=kinds)
     def test_disjoint_problems_add_up(self, name: str, seed: int, kind: str) -> None:
