@@ -222,6 +222,29 @@ def experiment(
 
 
 @app.command()
+def simulate(
+    *,
+    config: Annotated[
+        str, typer.Option("--config", help="A YAML file, or a shipped config: platform, platform_paper.")
+    ] = "platform",
+    out: Annotated[Path, typer.Option("--out", help="Folder of the results.")] = Path("out"),
+    debug: DebugOption = False,
+    overrides: Overrides = None,
+) -> None:
+    """Run policies in a simulated platform for weeks and compare what becomes of creators and users.
+
+    Users, creators and a user-side recommender react to each other day after day; policies start from the same day and
+    meet the same luck. Writes OUT/simulation/report.html. A simulation that was stopped goes on after the policies that
+    were done.
+    """
+    from .progress import make_progress
+    from .simulation.simulate import simulate as run_simulation
+    from .simulation.simulation_config import load_simulation
+
+    print(run_simulation(load_simulation(config, overrides or []), out, make_progress()))
+
+
+@app.command()
 def stream(
     *,
     store: StoreOption,

@@ -25,7 +25,8 @@ def render_report(metrics: Mapping[str, Any], plot_data: Mapping[str, np.ndarray
                  where nothing was uploaded, `upload_hour_fill`, `upload_hour_value` and both with `first_come_`
     config_yaml  every setting of the run
     """
-    page = _template().render(
+    page = page_template().render(
+        kind="night",
         name=str(section(metrics, "data").get("name") or "unnamed data"),
         facts=_data_facts(section(metrics, "data")),
         headline=headline(metrics, plot_data),
@@ -40,7 +41,8 @@ def render_report(metrics: Mapping[str, Any], plot_data: Mapping[str, np.ndarray
 
 
 @cache
-def _template() -> Template:
+def page_template() -> Template:
+    """The page that reports are set in."""
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     source = files(__package__).joinpath("report.html.j2").read_text(encoding="utf-8")
     return environment.from_string(source)

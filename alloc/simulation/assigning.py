@@ -21,6 +21,7 @@ _FLOOR_SHARE = 0.5
 """Of an item's demand that floors ask for."""
 
 _PEERS = {"fair_rec": "fair-rec", "max_min": "max-min", "mirror_descent": "mirror-descent"}
+"""Assigner -> solver, with the options that its authors give no reason to change."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,8 +7,11 @@ import numpy as np
 from .exposures import SOURCES, Exposures, in_user_order
 from .items import Items
 from .options import PlatformOptions
-from .people import Creators
+from .people import Creators, Users
 from .waiting import Matches
+
+FEEDBACK_CLASSES = (0, 1, 3, 10, 30)
+"""Lower ends of the classes of a creator's feedback on a day, likes + 2 comments + 3 follows."""
 
 MATCH_SIZES = (0, 1, 2, 3, 5, 10, 20, 50)
 """Lower ends of the classes of the match-set histogram; the last has no upper end."""
@@ -16,11 +19,11 @@ MATCH_SIZES = (0, 1, 2, 3, 5, 10, 20, 50)
 
 @dataclass(eq=False)
 class DayTally:
-    """What happened on a day: ``uploaded`` bool[creators], ``user_arm``, ``creator_arm`` bool, who is treated; ``came``
+    """What happened on a day: ``uploads`` int64[creators], ``user_arm``, ``creator_arm`` bool, who is treated; ``came``
     bool[users]; the ``waiting`` matches by group as they were in the morning."""
 
     day: int
-    uploaded: np.ndarray
+    uploads: np.ndarray
     user_arm: np.ndarray
     creator_arm: np.ndarray
     came: np.ndarray
@@ -46,17 +49,20 @@ def day_metrics(options: PlatformOptions, items: Items, creators: Creators, tall
     figures |= _users(shown, tally)
     figures |= _matches(tally)
     figures |= _feedback(shown)
-    everybody = np.ones(len(items), bool)
-    figures |= creator_side(options, items, everybody, tally.uploaded, tally.day)
+    everybody, uploaded = np.ones(len(items), bool), tally.uploads > 0
+    figures |= creator_side(options, items, everybody, uploaded, tally.day)
     figures["creators"] = float(creators.active.sum())
     figures["gini"] = gini(np.bincount(items.creator[shown.item], minlength=len(creators.skill))[creators.active])
+    if not tally.user_arm.all():
+        figures |= reach_by_users(options, items, shown, tally)
     if not tally.creator_arm.all():
         for name, arm in (("control", False), ("treated", True)):
             mine = tally.creator_arm[items.creator] == arm
-            of_arm = tally.creator_arm[: len(tally.uploaded)] == arm
-            side = creator_side(options, items, mine, tally.uploaded & of_arm, tally.day)
+            of_arm = tally.creator_arm[: len(uploaded)] == arm
+            side = creator_side(options, items, mine, uploaded & of_arm, tally.day)
             figures |= {f"{key}_{name}": value for key, value in side.items()}
             figures[f"creators_{name}"] = float((creators.active[: len(of_arm)] & of_arm).sum())
+            figures[f"assigned_{name}"] = float(of_arm.sum())
     return figures
 
 
@@ -66,8 +72,7 @@ def creator_side(
     """``dac``: creators who uploaded today; of the items whose last day it was, ``reach_X``: how many had at least X
     exposures; ``coverage``: share with as many as the index asks for; ``mean_shows``; ``short``: share below half of L.
 
-    Counted on the last day of an item's life, so that all have had the same time. By arm of the users, ``reach_X_by_users``
-    counts exposures of the arm alone, against X times its share, as a user-diverted test must.
+    Counted on the last day of an item's life, so that all have had the same time.
     """
     ended = mine & (items.day == day - options.recommender.live_days + 1)
     shows = items.shows[ended]
@@ -77,11 +82,19 @@ def creator_side(
     figures["coverage"] = float((shows >= options.recommender.index_least).sum() / count)
     figures["short"] = float((shows < options.match.demand / 2).sum() / count)
     figures["mean_shows"] = float(shows.sum() / count)
-    by_arm = items.shows_by_arm[ended]
-    share = np.maximum(items.shows_by_arm.sum(0) / max(items.shows_by_arm.sum(), 1), 1e-9)
+    return figures
+
+
+def reach_by_users(options: PlatformOptions, items: Items, shown: Exposures, tally: DayTally) -> dict[str, float]:
+    """``reach_X_by_ARM_users``: items with at least X times the arm's share of exposures among the arm's users alone, as a
+    user-diverted test must count them. The other arm's exposures teach the recommender about the same items: such a test
+    sees less of an effect than there is."""
+    ended = items.day == tally.day - options.recommender.live_days + 1
+    share = np.bincount(tally.user_arm[shown.user], minlength=2) / max(len(shown), 1)
+    figures: dict[str, float] = {}
     for arm, name in enumerate(("control", "treated")):
-        for least in options.reach:
-            figures[f"reach_{least}_by_{name}_users"] = float((by_arm[:, arm] >= least * share[arm]).sum())
+        shows = items.shows_by_arm[ended, arm]
+        figures |= {f"reach_{x}_by_{name}_users": float((shows >= x * share[arm]).sum()) for x in options.reach}
     return figures
 
 
@@ -133,3 +146,29 @@ def _feedback(shown: Exposures) -> dict[str, float]:
             happened = getattr(shown, kind)[rows]
             figures[f"{name}{kind}_rate"] = float(happened.mean()) if len(happened) else float("nan")
     return figures
+
+
+def uploads_by_feedback(creators: Creators, uploads: np.ndarray) -> dict[str, float]:
+    """Creators, and their uploads of today, by the feedback that they got yesterday (the paper's claim that those who are
+    liked upload more): ``creators_fed_X``, ``uploads_fed_X`` for classes from X on."""
+    place = np.searchsorted(FEEDBACK_CLASSES, creators.feedback, side="right") - 1
+    at = creators.active
+    count = np.bincount(place[at], minlength=len(FEEDBACK_CLASSES))
+    made = np.bincount(place[at], uploads[at], len(FEEDBACK_CLASSES))
+    figures = {f"creators_fed_{low}": float(count[k]) for k, low in enumerate(FEEDBACK_CLASSES)}
+    return figures | {f"uploads_fed_{low}": float(made[k]) for k, low in enumerate(FEEDBACK_CLASSES)}
+
+
+def quality_table(users: Users, creators: Creators, items: Items, shown: Exposures) -> dict[str, float]:
+    """``views_C_U`` and ``shows_C_U``: by third of the creators (by usual uploads) and of the users (by usual visits), 0 the
+    least active third."""
+    of_user, of_creator = _thirds(users.activity), _thirds(creators.output)
+    place = of_creator[items.creator[shown.item]] * 3 + of_user[shown.user]
+    count, watched = np.bincount(place, minlength=9), np.bincount(place, shown.watched, 9)
+    names = [f"{c}_{u}" for c in range(3) for u in range(3)]
+    figures = {f"shows_{name}": float(count[k]) for k, name in enumerate(names)}
+    return figures | {f"views_{name}": float(watched[k]) for k, name in enumerate(names)}
+
+
+def _thirds(values: np.ndarray) -> np.ndarray:
+    return np.searchsorted(np.quantile(values, (1 / 3, 2 / 3)), values)

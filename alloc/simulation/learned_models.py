@@ -7,6 +7,7 @@ bilinear, so that all pairs can be scored. `watch` ranks for users; `v1`, `sa`, 
 import numpy as np
 
 from ...models.logistic import fit_logistic, sigmoid
+from ...models.metrics import auc
 from .exposures import Exposures
 from .items import Items
 from .knowledge import Knowledge, value_of
@@ -57,6 +58,23 @@ def fit_models(known: Knowledge) -> None:
     for name, (augmented, extended) in RANKERS.items():
         prior = known.models.get(name, np.array([0.0, 0.0, 0.0, 1.0, 1.0]))
         known.models[name] = _to_grid(_fit_value(rows, augmented, extended, prior))
+
+
+def cold_auc(known: Knowledge, periods: int, least: int) -> dict[str, float]:
+    """``auc_NAME`` of the rankers on views of the last periods' items with fewer than ``least`` exposures, before those are
+    trained on (paper, Table 4). Empty without models or without both outcomes."""
+    parts = known.rows[-periods:]
+    if "sa_ef" not in known.models or not parts:
+        return {}
+    rows = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    cold = {name: values[rows["shows"] < least] for name, values in rows.items()}
+    if not cold["watched"].any() or cold["watched"].all():
+        return {}
+    # Not the user's rate: it is the same for all rankers, and says nothing about which users an item is for.
+    cold["user_value"] = np.zeros(len(cold["watched"]))
+    return {
+        f"auc_{name}": auc(cold["watched"], value_log_odds(known.models[name], cold, cold=False)) for name in RANKERS
+    }
 
 
 def value_log_odds(weights: np.ndarray, rows: dict[str, np.ndarray], *, cold: bool) -> np.ndarray:

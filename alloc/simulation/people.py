@@ -34,13 +34,15 @@ class Users:
 @dataclass(eq=False)
 class Creators:
     """Columns of all creators so far. ``user`` rows; ``skill`` mean log quality of their items; ``topic`` int64[n, 2];
-    ``output`` uploads a day without encouragement; ``encouragement`` float64, a mean that forgets; ``active`` bool."""
+    ``output`` uploads a day without encouragement; ``encouragement`` float64, a mean that forgets; ``feedback`` float64, the
+    reactions of the day before; ``active`` bool."""
 
     user: np.ndarray
     skill: np.ndarray
     topic: np.ndarray
     output: np.ndarray
     encouragement: np.ndarray
+    feedback: np.ndarray
     active: np.ndarray
 
 
@@ -93,6 +95,7 @@ def draw_creators(options: PlatformOptions, seed: int, first: int, count: int) -
         topic=np.stack(topic, 1),
         output=made.uploads * output,
         encouragement=np.full(count, made.encouragement_half / 2),
+        feedback=np.zeros(count),
         active=np.ones(count, bool),
     )
 
@@ -141,6 +144,7 @@ def encourage(options: PlatformOptions, creators: Creators, feedback: np.ndarray
     """A day's ``feedback`` float64[creators], likes + 2 comments + 3 follows on all their items, moves encouragement on."""
     memory = options.creators.memory
     creators.encouragement = memory * creators.encouragement + (1 - memory) * np.log1p(feedback)
+    creators.feedback = feedback
 
 
 def leave(options: PlatformOptions, creators: Creators, seed: int, day: int, for_nothing: np.ndarray) -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from .day_metrics import DayTally, day_metrics
+from .day_metrics import DayTally, creator_side, day_metrics, quality_table, uploads_by_feedback
 from .designs import Design, Group, arms, groups
 from .exposures import COLD, Exposures, in_user_order
 from .items import Items, joined, no_items, uploads
@@ -20,13 +20,15 @@ from .knowledge import (
     user_rates,
     user_vectors,
 )
-from .learned_models import fit_models, record, visit_forecast
+from .learned_models import cold_auc, fit_models, record, visit_forecast
 from .night_matching import Night, NightView
 from .options import PlatformOptions
 from .people import Creators, Users, draw_creators, draw_users, encourage, join, leave, upload_counts, visitors
 from .serving import Share, Visits, cold_items, merged, organic_lists, user_side_scores
 from .session import sessions, wanted
 from .waiting import Matches, no_matches
+
+_DAYS_BEFORE = 7
 
 
 @dataclass(eq=False)
@@ -86,7 +88,8 @@ def run_day(options: PlatformOptions, state: State, design: Design) -> dict[str,
     counts = upload_counts(options, state.creators, state.seed, state.day)
     state.items = joined(state.items, uploads(options, state.creators, counts, state.seed, state.day))
     when = visitors(options, state.users, state.seed, state.day)
-    tally = DayTally(state.day, counts > 0, user_arm, creator_arm, when >= 0, state.matches)
+    tally = DayTally(state.day, counts, user_arm, creator_arm, when >= 0, state.matches)
+    figures = uploads_by_feedback(state.creators, counts)
     for period in range(options.periods):
         _period(options, state, here, np.flatnonzero(when == period), period, tally)
         for number, group in enumerate(here):
@@ -94,13 +97,32 @@ def run_day(options: PlatformOptions, state: State, design: Design) -> dict[str,
                 view = _night_view(options, state, group, number)
                 more = state.nights[number].during(options, view, when > period, period)
                 state.matches[number] = more
+    figures |= cold_auc(state.known, options.periods, options.recommender.index_least)
     _evening(options, state, when >= 0, tally)
-    figures = day_metrics(options, state.items, state.creators, tally)
+    figures |= day_metrics(options, state.items, state.creators, tally)
+    figures |= quality_table(state.users, state.creators, state.items, tally.exposures())
     for number, group in enumerate(here):
         matched, about = state.nights[number].after(options, _night_view(options, state, group, number))
         state.matches[number] = matched
         figures |= {f"{name}_{number}" if number else name: value for name, value in about.items()}
     state.day += 1
+    return figures
+
+
+def arms_before(options: PlatformOptions, state: State, design: Design) -> dict[str, float]:
+    """``dac_ARM_before`` and ``reach_X_ARM_before``: what the arms to come did in the last week before a test that splits
+    creators, mean of a day. A test is read against it: arms of a heavy-tailed crowd are never quite alike."""
+    _, arm = _arms(options, state, design)
+    if arm.all():
+        return {}
+    items, figures = state.items, {}
+    for name, mine in (("control", ~arm[items.creator]), ("treated", arm[items.creator])):
+        days = [
+            creator_side(options, items, mine, np.bincount(items.creator[mine & (items.day == day)]) > 0, day)
+            for day in range(max(0, state.day - _DAYS_BEFORE), state.day)
+        ]
+        for key in ("dac", *(f"reach_{least}" for least in options.reach)):
+            figures[f"{key}_{name}_before"] = float(np.mean([day[key] for day in days]))
     return figures
 
 
