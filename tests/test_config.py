@@ -12,6 +12,7 @@ from dualrec.alloc.config_errors import known_paths, nearest
 from dualrec.alloc.config_file import parse_yaml, shipped_configs
 from dualrec.alloc.errors import InputError
 from dualrec.alloc.interactions import KINDS
+from dualrec.alloc.simulation.simulation_config import load_simulation
 
 
 def message(*overrides: str, file: str | Path = "nightly") -> str:
@@ -30,7 +31,27 @@ def test_shipped_configs_load_by_name_and_by_path(name: str) -> None:
 
 def test_every_shipped_config_loads() -> None:
     for name in shipped_configs():
-        load_config(name)
+        if name.startswith("platform"):
+            load_simulation(name)
+        else:
+            load_config(name)
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("policies=[base, nightli]", "'nightli' is no policy"),
+        ("compare=[nightly/v1]", "expected two of the policies"),
+        ("platform.people.creator=3", "the nearest known is platform.people.creators"),
+        ("settle_days=21", "fewer than platform.days"),
+        ("platform.reach=[50, 20]", "expected rising numbers"),
+        ("test.designs=[sideways]", "test.designs"),
+    ],
+)
+def test_a_simulation_is_refused_in_one_line(override: str, words: str) -> None:
+    with pytest.raises(InputError) as error:
+        load_simulation("platform", [override])
+    assert words in str(error.value) and "\n" not in str(error.value)
 
 
 @given(

@@ -4,6 +4,8 @@ Sources: *paper*: the DualRec paper; *KuaiRand*: the public KuaiRand-Pure tables
 *chosen*: no public figure, set once so that the world is plausible, and for no seed or policy in particular.
 """
 
+from typing import Annotated
+
 from pydantic import Field, model_validator
 
 from ...models.options import Options
@@ -128,7 +130,9 @@ class PlatformOptions(Options):
     warm_days: int = Field(default=14, ge=3, description="days under Base before the policies part")
     days: int = Field(default=21, ge=1, description="days of each policy")
     periods: int = Field(default=4, ge=1, le=24, description="parts of a day; matches and rates are renewed after each")
-    reach: tuple[int, ...] = Field(default=(50, 250, 1000), description="exposures that ExpoReach counts items by")
+    reach: Annotated[tuple[int, ...], Field(strict=False)] = Field(
+        default=(50, 250, 1000), description="exposures that ExpoReach counts items by"
+    )
 
     @model_validator(mode="after")
     def _fits(self) -> "PlatformOptions":
