@@ -1,7 +1,7 @@
 """Parameters of the platform, each with its unit and where it comes from.
 
-Sources: *paper*: the DualRec paper; *KuaiRand*: the public KuaiRand-Pure tables (Gao et al., 2022), read as in the README;
-*chosen*: no public figure, set once so that the world is plausible, and for no seed or policy in particular.
+Sources: *paper*: the DualRec paper; *KuaiRand videos*, *excerpt*: public tables of KuaiRand (Gao et al., CIKM 2022), its videos
+and an excerpt of its log that holds only liked or hated items, so no rate of all exposures; *chosen*: no public figure, set once so that the world is plausible, and for no seed or policy in particular.
 """
 
 from typing import Annotated
@@ -38,16 +38,18 @@ class PeopleOptions(Options):
 class FeedbackOptions(Options):
     """How users react: log-odds at the mean, and per unit of cosine between taste and item, quality, habit of the user."""
 
-    watch: float = Field(default=-1.3, description="effective view (KuaiRand: long views 0.26 to 0.55 of views)")
-    like: float = Field(default=-5.6, description="like, after a view (KuaiRand: 0.015 to 0.02 of views)")
-    comment: float = Field(default=-7.6, description="comment (KuaiRand: 0.002 to 0.003)")
-    follow: float = Field(default=-8.2, description="follow (KuaiRand: 0.001)")
+    watch: float = Field(default=-1.3, description="effective view (KuaiRand excerpt: 0.46 long views)")
+    like: float = Field(default=-5.6, description="like, after a view (chosen: 2 to 3 % of exposures)")
+    comment: float = Field(default=-7.6, description="comment (KuaiRand excerpt: 0.03 of liked or hated items)")
+    follow: float = Field(default=-8.2, description="follow (KuaiRand excerpt: 0.007 of liked or hated items)")
     affinity: float = Field(default=3.0, ge=0, description="of the cosine (chosen)")
     quality: float = Field(default=0.9, ge=0, description="of an item's log quality (chosen)")
     habit: float = Field(default=0.8, ge=0, description="spread of users' readiness to react (chosen)")
     unwatched: float = Field(default=-2.5, description="added for likes and the like without a view (chosen)")
     ageing: float = Field(default=0.25, ge=0, description="lost per day of an item's age (chosen)")
-    view_seconds: float = Field(default=32.0, gt=0, description="of a view (KuaiRand: lower quartile of durations)")
+    view_seconds: float = Field(
+        default=32.0, gt=0, description="of a view (KuaiRand videos: lower quartile of durations)"
+    )
     skip_seconds: float = Field(default=3.0, gt=0, description="of an item not watched (chosen)")
 
 
@@ -55,7 +57,7 @@ class CreatorOptions(Options):
     """Who uploads, and what keeps them at it."""
 
     uploads: float = Field(default=0.5, gt=0, description="mean uploads a day of a creator (chosen)")
-    output_spread: float = Field(default=1.0, ge=0, description="log uploads, between creators (KuaiRand: heavy tail)")
+    output_spread: float = Field(default=1.0, ge=0, description="log uploads, between creators (chosen: heavy tail)")
     skill_spread: float = Field(default=0.5, ge=0, description="log quality, between creators (chosen)")
     quality_spread: float = Field(default=0.7, ge=0, description="log quality, between a creator's items (chosen)")
     content_noise: float = Field(
