@@ -1,7 +1,8 @@
 """Parameters of the platform, each with its unit and where it comes from.
 
-Sources: *paper*: the DualRec paper; *KuaiRand videos*, *excerpt*: public tables of KuaiRand (Gao et al., CIKM 2022), its videos
-and an excerpt of its log that holds only liked or hated items, so no rate of all exposures; *chosen*: no public figure, set once so that the world is plausible, and for no seed or policy in particular.
+Sources: *paper*: the DualRec paper; *KuaiRand videos*, *excerpt*: public tables of KuaiRand (Gao et al., CIKM 2022), its
+videos and an excerpt of its log that holds only liked or hated items, so no rate of all exposures; *chosen*: no public
+figure, set once so that the world is plausible, and for no seed or policy in particular.
 """
 
 from typing import Annotated
