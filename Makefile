@@ -21,7 +21,7 @@ help:
 	@echo "make bench-restart  restarts beside cold solves, 25 M edges, a few minutes"
 	@echo "make bench-stream  a day of uploads answered one by one beside the optimum in hindsight, ten minutes"
 	@echo "make bench-table RESULTS=notebooks/results  writes the table of the results kept there"
-	@echo "make notebook   runs notebooks/solver_comparison.ipynb and keeps its figures, about a minute"
+	@echo "make notebook   runs the notebooks and keeps their figures, ten minutes"
 
 setup: $(VENV)/.ready
 $(VENV)/.ready: pyproject.toml
@@ -76,7 +76,7 @@ bench-stream: setup
 	$(BIN)/python -m dualrec.solvers.bench_stream
 
 notebook: setup
-	$(BIN)/jupyter execute --inplace --NotebookClient.record_timing=False notebooks/solver_comparison.ipynb
+	$(BIN)/jupyter execute --inplace --NotebookClient.record_timing=False notebooks/*.ipynb
 
 bench-table: setup
 	$(BIN)/python -m dualrec.solvers.bench_table $(RESULTS)

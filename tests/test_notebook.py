@@ -1,4 +1,4 @@
-"""The notebook runs from top to bottom, and what is committed of it was run."""
+"""The notebooks run from top to bottom, and what is committed of them was run."""
 
 import json
 import re
@@ -9,7 +9,10 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
-NOTEBOOK = Path(__file__).parent.parent / "notebooks" / "solver_comparison.ipynb"
+FOLDER = Path(__file__).parent.parent / "notebooks"
+DRAWINGS = {"solver_comparison": 6, "closed_loop": 4, "ab_designs": 1}
+"""Notebook -> how many cells draw, at least."""
+
 MOST_BYTES = 500_000
 
 
@@ -32,44 +35,53 @@ def shape_of_outputs(notebook: Any) -> list[tuple[int, int]]:
     ]
 
 
-@pytest.fixture(scope="module")
-def committed() -> Any:
-    return nbformat.read(NOTEBOOK, as_version=4)
+@pytest.fixture(params=DRAWINGS)
+def name(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
 
 
-def test_it_runs_at_a_small_size(committed: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def committed(name: str) -> Any:
+    return nbformat.read(FOLDER / f"{name}.ipynb", as_version=4)
+
+
+def test_all_notebooks_are_tested() -> None:
+    assert sorted(path.stem for path in FOLDER.glob("*.ipynb")) == sorted(DRAWINGS)
+
+
+def test_it_runs_at_a_small_size(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a warning, with a figure wherever the committed run has one, and the same words before the figures."""
     monkeypatch.setenv("DUALREC_NOTEBOOK", "small")
-    fresh = nbformat.read(NOTEBOOK, as_version=4)
+    fresh = committed(name)
     for cell in code_cells(fresh):
         cell.outputs, cell.execution_count = [], None
-    NotebookClient(fresh, timeout=300, resources={"metadata": {"path": str(NOTEBOOK.parent)}}).execute()
+    NotebookClient(fresh, timeout=300, resources={"metadata": {"path": str(FOLDER)}}).execute()
     written = [output for cell in code_cells(fresh) for output in outputs_of(cell, "stream") if output.name == "stderr"]
     assert not written, written
-    assert shape_of_outputs(fresh) == shape_of_outputs(committed)
+    assert shape_of_outputs(fresh) == shape_of_outputs(committed(name))
 
 
-def test_the_committed_outputs_are_those_of_one_run(committed: Any) -> None:
-    cells = code_cells(committed)
+def test_the_committed_outputs_are_those_of_one_run(name: str) -> None:
+    cells = code_cells(committed(name))
     assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
     assert not [output for cell in cells for output in outputs_of(cell, "error")]
     drawing = [cell for cell in cells if "plt.show()" in cell.source]
-    assert len(drawing) >= 6
+    assert len(drawing) >= DRAWINGS[name]
     assert all(outputs_of(cell, "display_data") for cell in drawing)
     printing = [cell for cell in cells if re.search(r"^print\(", cell.source, re.MULTILINE)]
     assert printing and all(outputs_of(cell, "stream") for cell in printing)
 
 
-def test_the_file_is_small_and_names_no_folder_of_its_machine() -> None:
-    text = NOTEBOOK.read_text(encoding="utf-8")
+def test_the_file_is_small_and_names_no_folder_of_its_machine(name: str) -> None:
+    text = (FOLDER / f"{name}.ipynb").read_text(encoding="utf-8")
     assert len(text.encode()) < MOST_BYTES
     outputs = json.dumps([cell.get("outputs") for cell in json.loads(text)["cells"] if cell["cell_type"] == "code"])
     words = re.sub(r'"image/png": "[^"]*"', "", outputs)
     assert "image/png" in outputs and not re.search(r"/(home|root|tmp|work|usr|Users)/", words)
 
 
-def test_its_figures_are_of_the_kept_results(committed: Any) -> None:
+def test_its_figures_are_of_the_kept_results() -> None:
     """The committed run has seen every result file that is kept."""
-    printed = "".join(output.text for cell in code_cells(committed) for output in outputs_of(cell, "stream"))
-    for file in (NOTEBOOK.parent / "results").glob("*.json"):
+    cells = code_cells(committed("solver_comparison"))
+    printed = "".join(output.text for cell in cells for output in outputs_of(cell, "stream"))
+    for file in (FOLDER / "results").glob("*.json"):
         assert f"{file.stem}: {json.loads(file.read_text(encoding='utf-8'))['made'][:10]}" in printed, file.name
