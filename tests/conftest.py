@@ -70,6 +70,12 @@ def toy_night() -> ModuleType:
 
 
 @pytest.fixture(scope="session")
+def small_platform() -> ModuleType:
+    """The module tests/small_platform.py: a simulated platform of 400 users, warmed up once."""
+    return module_beside("small_platform")
+
+
+@pytest.fixture(scope="session")
 def logs() -> ModuleType:
     """The module tests/random_logs.py: random interaction logs, and what they say from plain dictionaries."""
     return module_beside("random_logs")
