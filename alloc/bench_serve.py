@@ -155,9 +155,7 @@ def _store(kind: str, folder: Path) -> Iterator[str]:
         raise InputError("neither redis-server nor valkey-server is on the PATH: expected one, or --stores sqlite")
     port = _free_port()
     words = [program, "--port", str(port), "--bind", _HOST, "--dir", str(folder), "--save", ""]
-    process = subprocess.Popen(
-        [*words, "--appendonly", "yes", "--appendfsync", "always"], stdout=subprocess.DEVNULL
-    )
+    process = subprocess.Popen([*words, "--appendonly", "yes", "--appendfsync", "always"], stdout=subprocess.DEVNULL)
     try:
         _wait_for(process, port, program)
         yield f"redis://{_HOST}:{port}/0"
@@ -216,8 +214,8 @@ def _row(store: str, load: str, found: Load, server_cpu: float) -> dict[str, Any
 
 def _line(row: dict[str, Any]) -> str:
     return (
-        f"{row['store']:6}  {row['load']:14} {row['rate']:5.0f} a second, median {row['p50']:5.1f} ms, 99 % {row['p99']:5.1f} ms, "
-        f"most {row['most']:5.0f} ms; CPU an upload: service {row['server_cpu']:.2f} ms, load {row['client_cpu']:.2f} ms"
+        f"{row['store']:6}  {row['load']:14} {row['rate']:5.0f} a second, "
+        f"median {row['p50']:5.1f} ms, 99 % {row['p99']:5.1f} ms, most {row['most']:5.0f} ms; CPU an upload: service {row['server_cpu']:.2f} ms, load {row['client_cpu']:.2f} ms"
     )
 
 

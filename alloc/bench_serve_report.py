@@ -12,7 +12,9 @@ from .artifacts import save_json, write_text
 from .plots import Plot, histogram_plot
 
 _HEADS = ("store", "load", "uploads a second", "median ms", "99 % ms", "most ms", "service CPU ms", "load CPU ms")
-_STYLE = "body{font:15px sans-serif;max-width:52em;margin:2em auto}td,th{padding:.2em .7em;text-align:right}svg{width:100%}"
+_STYLE = (
+    "body{font:15px sans-serif;max-width:52em;margin:2em auto}td,th{padding:.2em .7em;text-align:right}svg{width:100%}"
+)
 
 
 def write_report(out: Path, settings: dict[str, Any], rows: list[dict[str, Any]]) -> None:
@@ -25,12 +27,13 @@ def write_report(out: Path, settings: dict[str, Any], rows: list[dict[str, Any]]
 
 def _page(settings: dict[str, Any], rows: list[dict[str, Any]]) -> str:
     sizes = (
-        f"{settings['users']:,} users, {settings['candidates']:,} candidates and {settings['demand']} users wanted an upload, "
-        f"{settings['uploads']:,} uploads a load, {os.cpu_count()} cores for service, store and load."
+        f"{settings['users']:,} users, {settings['candidates']:,} candidates and {settings['demand']} users wanted "
+        f"an upload, {settings['uploads']:,} uploads a load, {os.cpu_count()} cores for service, store and load."
     )
     heads = "".join(f"<th>{escape(head)}</th>" for head in _HEADS)
     plots = "".join(
-        f"<h2>{escape(plot.title)}</h2>{plot.svg}<p>{escape(plot.caption)}</p>" for plot in map(_plot, range(len(rows)), rows)
+        f"<h2>{escape(plot.title)}</h2>{plot.svg}<p>{escape(plot.caption)}</p>"
+        for plot in map(_plot, range(len(rows)), rows)
     )
     return (
         f'<!doctype html><meta charset="utf-8"><title>dualrec serve under load</title><style>{_STYLE}</style>'
@@ -50,5 +53,10 @@ def _plot(number: int, row: dict[str, Any]) -> Plot:
     """Latencies up to twice the 99th percentile; the rest is in the last bar."""
     latency = np.array(row["latency"])
     shown = {"latency": np.minimum(latency, 2 * row["p99"])}
-    caption = f"Median {row['p50']:.1f} ms, 99 % {row['p99']:.1f} ms; the last bar has all that took longer, at most {row['most']:.0f} ms."
-    return histogram_plot(f"load{number}", f"{row['store']}, {row['load']}", caption, shown, ("milliseconds", "uploads"))
+    caption = (
+        f"Median {row['p50']:.1f} ms, 99 % {row['p99']:.1f} ms; the last bar has all that took longer, "
+        f"at most {row['most']:.0f} ms."
+    )
+    return histogram_plot(
+        f"load{number}", f"{row['store']}, {row['load']}", caption, shown, ("milliseconds", "uploads")
+    )

@@ -47,12 +47,12 @@ def closed_loop(address: tuple[str, int], requests: Callable[[int], bytes], uplo
 def open_loop(
     address: tuple[str, int], requests: Callable[[int], bytes], uploads: int, connections: int, rate: float
 ) -> Load:
-    """``rate`` uploads a second, however slow the answers; latency counts from when an upload was due, so that one that waits
-    for a free connection has waited."""
+    """``rate`` uploads a second, however slow the answers; latency counts from when an upload was due, the wait for a free
+    connection with it."""
     return asyncio.run(_loaded(address, requests, uploads, connections, rate))
 
 
-async def _loaded(  # noqa: PLR0917
+async def _loaded(
     address: tuple[str, int], requests: Callable[[int], bytes], uploads: int, connections: int, rate: float | None
 ) -> Load:
     loop = asyncio.get_running_loop()

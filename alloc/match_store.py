@@ -4,6 +4,7 @@ One interface, `MatchStore`; `SqliteStore` needs no server, `RedisStore` is shar
 """
 
 import operator
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -112,6 +113,13 @@ class MatchStore(Protocol):
         of whatever day.
 
         A user that the item has from another part is passed over, one without places or unknown to the day too.
+        """
+        ...
+
+    def reserve_many(self, day: int, requests: Sequence[Request]) -> list[Answer | ShortError]:
+        """The same as `reserve` of each in that order, flushed to disk together: a `ShortError` stands in its place.
+
+        When the call fails, none was acknowledged.
         """
         ...
 

@@ -245,6 +245,93 @@ def test_it_does_what_a_dictionary_does(opened: Callable[[], MatchStore], calls:
         assert sorted(match.item for match in store.matches(DAY, u)) == sorted(i for (who, i) in waiting if who == u)
 
 
+BATCHES = st.lists(
+    st.tuples(
+        st.lists(
+            st.tuples(
+                st.sampled_from("abcd"),
+                st.integers(0, 1),
+                st.lists(st.integers(0, 5), unique=True, max_size=6),
+                st.integers(0, 4),
+                st.integers(0, 3),
+            ),
+            max_size=6,
+        ),
+        st.booleans(),
+        st.integers(-1, 5),
+    ),
+    max_size=6,
+)
+
+
+@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(BATCHES, st.lists(st.integers(0, 3), min_size=5, max_size=5))
+def test_many_at_once_get_what_they_get_one_after_the_other(
+    opened: Callable[[], MatchStore], batches: list, capacity: list[int]
+) -> None:
+    """Two days of one store, their items named apart; now and then another process takes the next batch, or some expire."""
+    stores = [opened(), opened()]
+    for day in (DAY, DAY + 1):
+        stores[0].forget(day)
+        stores[0].open_day(day, np.array(capacity))
+    for number, (batch, turn, old) in enumerate(batches):
+        store, found = stores[turn], []
+        requests = [
+            replace(asked(item, user, demand, part=part, made=number), least=least)
+            for item, part, user, demand, least in batch
+        ]
+        for one in requests:
+            try:
+                found.append(store.reserve(DAY, one))
+            except ShortError as error:
+                found.append(error)
+        together = store.reserve_many(DAY + 1, [replace(one, item=one.item + "'") for one in requests])
+        for one, other in zip(found, together, strict=True):
+            if isinstance(one, ShortError):
+                assert str(one).partition(":")[2] == str(other).partition(":")[2]
+            else:
+                assert (users(one), one.part, one.repeated) == (users(other), other.part, other.repeated)
+        assert store.expire(DAY, old) == store.expire(DAY + 1, old)
+        assert store.left(DAY).tolist() == store.left(DAY + 1).tolist()
+        assert store.answered(DAY) == store.answered(DAY + 1)
+    for u in range(5):
+        plain, marked = (stores[0].matches(day, u) for day in (DAY, DAY + 1))
+        assert [replace(match, item=match.item + "'") for match in plain] == marked
+
+
+def test_what_others_did_since_this_process_last_looked(opened: Callable[[], MatchStore]) -> None:
+    one, other = opened(), opened()
+    one.open_day(DAY, np.array([1, 3, 400]))
+    assert users(one.reserve(DAY, asked("first", [2]))) == [2]
+    other.reserve(DAY, asked("a", [0, 1]))
+    other.show(DAY, 1, "a")
+    assert users(one.reserve(DAY, asked("b", [0, 1, 2]))) == [1, 2], "the only place of 0 is gone"
+    for number in range(150):
+        other.reserve(DAY, asked(f"other {number}", [2, 1], 1 + (number == 149)))
+    assert users(one.reserve(DAY, asked("c", [2, 1]))) == [2]
+    other.reserve(DAY, asked("late", [2], made=9_000))
+    assert other.expire(DAY, 5_000) == 156
+    assert users(one.reserve(DAY, asked("d", [0, 1, 2]))) == [0, 1, 2]
+    assert one.left(DAY).tolist() == other.left(DAY).tolist() == [0, 1, 398]
+    other.forget(DAY)
+    other.open_day(DAY, np.array([1, 1]))
+    assert users(one.reserve(DAY, asked("e", [0, 1, 2]))) == [0, 1]
+    assert one.matches(DAY, 0) == [Match("e", 0.5, False)]
+
+
+def test_a_call_that_fails_leaves_no_trace(store: MatchStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the second request of two, in SQLite as a full disk; the copy in memory goes with it."""
+    store.reserve(DAY, asked("a", [0]))
+    bad = asked("b", [3])
+    object.__setattr__(bad, "item", "\ud800")
+    for _ in range(2):
+        with pytest.raises(ValueError):
+            store.reserve_many(DAY, [asked("c", [0, 1]), bad])
+        if isinstance(store, SqliteStore):
+            assert store.answer("c") is None and store.left(DAY).tolist() == [1, 1, 0, 3]
+    assert store.left(DAY).tolist() == [1, 1, 0, 3]
+
+
 def test_several_at_once_never_exceed_a_capacity(opened: Callable[[], MatchStore]) -> None:
     opened().open_day(DAY, np.full(20, 3))
     stores, got = [opened() for _ in range(4)], []
