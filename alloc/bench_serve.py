@@ -215,7 +215,8 @@ def _row(store: str, load: str, found: Load, server_cpu: float) -> dict[str, Any
 def _line(row: dict[str, Any]) -> str:
     return (
         f"{row['store']:6}  {row['load']:14} {row['rate']:5.0f} a second, "
-        f"median {row['p50']:5.1f} ms, 99 % {row['p99']:5.1f} ms, most {row['most']:5.0f} ms; CPU an upload: service {row['server_cpu']:.2f} ms, load {row['client_cpu']:.2f} ms"
+        f"median {row['p50']:5.1f} ms, 99 % {row['p99']:5.1f} ms, most {row['most']:5.0f} ms; "
+        f"CPU an upload: service {row['server_cpu']:.2f} ms, load {row['client_cpu']:.2f} ms"
     )
 
 

@@ -113,11 +113,13 @@ class OnlineRule:
 
     def give_back(self, user: np.ndarray) -> None:
         """Places that were taken and never used, one for each of ``user``."""
-        more = np.bincount(np.asarray(user, np.int64), minlength=len(self.left))
-        if (self.left + more > self.capacity).any():
+        rows, more = np.unique(np.asarray(user, np.int64), return_counts=True)
+        if rows.size and (rows[0] < 0 or rows[-1] >= len(self.left)):
+            raise ProblemError("give_back: expected rows of capacity")
+        if (self.left[rows] + more > self.capacity[rows]).any():
             raise ProblemError("give_back: a user would have more places than its capacity")
-        self.left += more
-        self._price_of(np.flatnonzero(more))
+        self.left[rows] += more
+        self._price_of(rows)
 
     def know(self, left: np.ndarray, answered: int) -> None:
         """What others did: places left int[users], from 0 to the capacity, and how many items were answered in all."""
