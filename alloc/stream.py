@@ -84,9 +84,7 @@ class Stream:
         except (ValueError, OverflowError) as error:
             return error
 
-    def _offer(
-        self, upload: Upload, user: np.ndarray, score: np.ndarray, now: int, *, final: bool = False
-    ) -> "_Offer":
+    def _offer(self, upload: Upload, user: np.ndarray, score: np.ndarray, now: int, *, final: bool = False) -> "_Offer":
         """What the store is asked, the places that it should give taken ahead, so that the next upload is offered the rest.
 
         ShortError will come where the store has fewer users than seemed free, unless it is final.

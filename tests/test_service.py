@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 import uvicorn
 
-from dualrec.alloc import service
+from dualrec.alloc import request_guard, service
 from dualrec.alloc.config import load_config
 from dualrec.alloc.night import run_night
 from dualrec.alloc.sqlite_store import SqliteStore
@@ -141,7 +141,7 @@ def test_keys_sizes_and_bodies(tmp_path: Path) -> None:
             assert client.post("/items", json=UPLOAD, headers=header).status_code == 401
         assert client.get("/health").json() == {"status": "ok"}
         client.headers["Authorization"] = f"Bearer {KEY}"
-        assert client.post("/items", content=b"x" * (service.MOST_BYTES + 1)).status_code == 413
+        assert client.post("/items", content=b"x" * (request_guard.MOST_BYTES + 1)).status_code == 413
         assert client.post("/items", content=iter([b"{}"])).status_code == 411
         assert client.request("GET", "/health", content=iter([b"x"])).status_code == 411
         assert client.post("/items", content=b"{").status_code == 422
@@ -222,7 +222,7 @@ def test_without_a_key_it_does_not_listen_to_other_machines(run_dir: Path, tmp_p
 
 
 def test_a_client_that_dawdles_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(service, "BODY_SECONDS", 0.2)
+    monkeypatch.setattr(request_guard, "BODY_SECONDS", 0.2)
 
     def slowly() -> Iterator[bytes]:
         yield b"{"
