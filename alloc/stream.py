@@ -11,7 +11,7 @@ import pandas as pd
 from ..solvers.ids import id_array
 from ..solvers.online import OnlineRule
 from .errors import InputError
-from .match_store import Answer, Match, MatchStore, Request, ShortError, StoreError
+from .match_store import Answer, Match, MatchStore, Request, ShortError, StoreError, any_twice
 from .stream_prices import StreamPrices
 
 SPARE = 1.25
@@ -187,10 +187,11 @@ class Stream:
         if upload.demand < 0 or not (np.isfinite(score) & (score >= 0)).all():
             raise InputError(f"item {upload.item!r}: expected demand and scores finite and not negative")
         rows = self._rows(upload, upload.user)
-        if len(np.unique(rows[rows >= 0])) != (rows >= 0).sum():
+        if any_twice(rows[rows >= 0]):
             raise InputError(f"item {upload.item!r}: a user stands twice among its candidates, expected each once")
-        barred = self._rows(upload, upload.excluded)
-        kept = (rows >= 0) & ~np.isin(rows, barred[barred >= 0])
+        kept = rows >= 0
+        if len(upload.excluded):
+            kept &= ~np.isin(rows, self._rows(upload, upload.excluded))
         return rows[kept], score[kept]
 
     def _rows(self, upload: Upload, ids: Sequence[int] | Sequence[str]) -> np.ndarray:
