@@ -21,6 +21,7 @@ _TOGETHER = 50
 
 _TRIES = 100
 _SECONDS = 10
+_PAUSE = 0.05
 _VERSION = b"2"
 
 
@@ -36,11 +37,16 @@ class RedisStore(LoggedStore):
         super().__init__()
         try:
             import redis
+            import redis.backoff
+            import redis.retry
         except ImportError:
             raise StoreError("a Redis store needs the package redis: pip install 'dualrec[redis]'") from None
         self._library, self.prefix = redis, prefix
         with self._errors():
-            self._client: Any = redis.Redis.from_url(url, socket_timeout=_SECONDS, socket_connect_timeout=_SECONDS)
+            # A server that was started anew is found at once; by itself the library waits for seconds.
+            retry = redis.retry.Retry(redis.backoff.ConstantBackoff(_PAUSE), 3)
+            limits = {"socket_timeout": _SECONDS, "socket_connect_timeout": _SECONDS}
+            self._client: Any = redis.Redis.from_url(url, retry=retry, **limits)
             self._client.ping()
             if durable:
                 self._check_durable()

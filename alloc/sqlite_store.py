@@ -48,8 +48,9 @@ class SqliteStore(LoggedStore):
             self._db.execute("PRAGMA journal_mode = WAL").fetchall()
             self._db.execute("PRAGMA synchronous = FULL")
             self._db.execute(f"PRAGMA wal_autocheckpoint = {_WAL_PAGES}").fetchall()
-        with self._writing():
-            self._check_version()
+        if self._version() != _VERSION:
+            with self._writing():
+                self._make_tables()
 
     def open_day(self, day: int, capacity: np.ndarray, people: str = "") -> None:
         """See `MatchStore`. One row."""
@@ -138,8 +139,13 @@ class SqliteStore(LoggedStore):
             matches.apply(decode(event))
         return matches
 
-    def _check_version(self) -> None:
-        ((found,),) = self._rows("PRAGMA user_version")
+    def _version(self) -> int:
+        with self._errors():
+            return int(self._rows("PRAGMA user_version")[0][0])
+
+    def _make_tables(self) -> None:
+        """In a new file, unless another process has just made them. Raises StoreError where the file is of another format."""
+        found = self._version()
         if found == 0 and not self._rows("SELECT name FROM sqlite_master"):
             self._db.execute(_SCHEMA)
             self._db.execute(f"PRAGMA user_version = {_VERSION}")

@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -51,6 +51,7 @@ class Stream:
         self._ids = pd.Index(prices.user_ids)
         self._rule = OnlineRule(prices.capacity, prices.curves)
         self._since, self._read_at = 0, 0
+        self._items: set[str] = set()  # of the day, asked for here
         self._people = hashlib.sha256("\n".join(map(str, prices.user_ids.tolist())).encode()).hexdigest()
 
     def allocate(self, upload: Upload, now: int) -> Answer:
@@ -67,9 +68,32 @@ class Stream:
     def allocate_many(self, uploads: Sequence[Upload], now: int) -> list[Answer | Exception]:
         """The same as `allocate` of each in that order, flushed to disk together; what it would raise stands in its place.
 
-        Raises StoreError when the store fails; then none was acknowledged.
+        Only an item that another process answered before holds up to `demand` places back from those after it, until all
+        are answered. Raises StoreError when the store fails; then none was acknowledged.
         """
         self._on_time(now)
+        out: list[Answer | Exception] = []
+        for group in self._groups(uploads):
+            out += self._allocated(group, now)
+        return out
+
+    def _groups(self, uploads: Sequence[Upload]) -> Iterator[list[Upload]]:
+        """Uploads whose users can be told before the store answers; those that may have some already stand alone."""
+        group: list[Upload] = []
+        for upload in uploads:
+            again = upload.part > 0 or str(upload.item) in self._items
+            self._items.add(str(upload.item))
+            if again and group:
+                yield group
+                group = []
+            group.append(upload)
+            if again:
+                yield group
+                group = []
+        if group:
+            yield group
+
+    def _allocated(self, uploads: Sequence[Upload], now: int) -> list[Answer | Exception]:
         try:
             offers = [self._checked_offer(upload, now) for upload in uploads]
             answers = iter(self._reserved([offer for offer in offers if isinstance(offer, _Offer)], now))
@@ -168,6 +192,7 @@ class Stream:
         day = max(self.prices.day(now), self.day)
         if day != self.day:
             self.store.open_day(day, self.prices.capacity, self._people)
+            self._items.clear()
         elif self._since < SYNC_ITEMS and abs(now - self._read_at) < SYNC_MS:
             return
         self._read(day, now)

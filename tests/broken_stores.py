@@ -9,7 +9,6 @@ import contextlib
 import sys
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 
@@ -47,9 +46,7 @@ class StalePlaces(SqliteStore):
 class LateCommit(SqliteStore):
     """Acknowledges at once and commits several answers together, later."""
 
-    def __init__(self, path: Path | str) -> None:
-        super().__init__(path)
-        self._waiting = 0
+    _waiting = 0
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:

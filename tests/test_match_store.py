@@ -5,12 +5,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import apsw
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dualrec.alloc.errors import InputError
+from dualrec.alloc.match_events import Event, Expired, Given, Seen, decode
 from dualrec.alloc.match_store import Answer, Match, MatchStore, Request, ShortError, StoreError
 from dualrec.alloc.redis_store import RedisStore
 from dualrec.alloc.sqlite_store import SqliteStore
@@ -377,3 +379,55 @@ def test_a_server_that_a_crash_could_make_a_liar_is_refused(
 def test_a_server_that_is_not_there_is_an_error(url: str) -> None:
     with pytest.raises(StoreError, match="the Redis store"):
         RedisStore(url)
+
+
+def test_a_file_of_an_earlier_format_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "old.db"
+    old = apsw.Connection(str(path))
+    old.execute("CREATE TABLE match (day INTEGER)")
+    old.close()
+    with pytest.raises(StoreError, match="format 0, expected 2: take a new file"):
+        SqliteStore(path)
+
+
+def test_a_server_with_an_earlier_format_is_refused(redis_server: str, tmp_path: Path) -> None:
+    import redis
+
+    with redis.Redis.from_url(redis_server) as client:
+        client.hset(tmp_path.name, "p:5:1", "3")
+        with pytest.raises(StoreError, match="format 1, expected 2: take an empty server, or another prefix"):
+            RedisStore(redis_server, tmp_path.name)
+        assert client.hlen(tmp_path.name) == 1
+
+
+def test_a_redis_day_half_forgotten_is_forgotten_before_it_is_opened(redis_server: str, tmp_path: Path) -> None:
+    import redis
+
+    store = RedisStore(redis_server, tmp_path.name)
+    store.open_day(DAY, np.array([1, 1]))
+    store.reserve(DAY, asked("a", [0]))
+    with redis.Redis.from_url(redis_server) as client:
+        client.hdel(tmp_path.name, f"w:{DAY}")  # so far somebody came who was killed
+        with pytest.raises(StoreError, match="day 5 is not open"):
+            store.reserve(DAY, asked("b", [1]))
+        store.open_day(DAY, np.array([1, 1]))
+        assert store.answer("a") is None and store.left(DAY).tolist() == [1, 1]
+        store.forget(DAY)
+        assert client.hkeys(tmp_path.name) == [b"version"]
+    store.close()
+
+
+@pytest.mark.parametrize(
+    "event", [Given("ä\n", 3, -5, np.array([7, 1]), np.array([0.5, -1])), Seen(4, "x y"), Expired(-9)]
+)
+def test_events_are_read_as_written(event: Event) -> None:
+    back = decode(event.encode())
+    assert back.encode() == event.encode() and type(back) is type(event)
+    if isinstance(event, Given) and isinstance(back, Given):
+        assert (back.item, back.part, back.made, back.user.tolist()) == ("ä\n", 3, -5, [7, 1])
+
+
+@pytest.mark.parametrize("bytes_", [b"", b"A 0 0 9\nshort", b"S x\n", b"Q 1\n", b"A 0 0\n"])
+def test_bytes_that_are_no_event(bytes_: bytes) -> None:
+    with pytest.raises(ValueError):
+        decode(bytes_)
