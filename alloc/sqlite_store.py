@@ -144,7 +144,7 @@ class SqliteStore(LoggedStore):
             return int(self._rows("PRAGMA user_version")[0][0])
 
     def _make_tables(self) -> None:
-        """In a new file, unless another process has just made them. Raises StoreError where the file is of another format."""
+        """In a new file, unless another process has just made them. StoreError where the file is of another format."""
         found = self._version()
         if found == 0 and not self._rows("SELECT name FROM sqlite_master"):
             self._db.execute(_SCHEMA)
