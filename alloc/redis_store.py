@@ -1,249 +1,191 @@
 """The shared store: Redis or Valkey, each request one script on the server, durable by its append-only file."""
 
 import contextlib
-import json
-from collections.abc import Iterator
+import hashlib
+import secrets
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
+from . import redis_scripts
+from .day_matches import DayMatches
 from .errors import InputError
-from .match_store import Answer, Match, Request, ShortError, StoreError, checked_capacity, other_people, whole
+from .logged_store import LoggedStore, answer_of, too_short
+from .match_events import Event, Given, decode
+from .match_store import Answer, Request, ShortError, StoreError, checked_capacity, other_people, whole
 
-MOST_USERS = 1_500
-"""Of one write: Lua unpacks some eight thousand values at most."""
+_BATCH = 1_000
+_TOGETHER = 50
+"""Requests sent at once, so that none is too far behind the last of those before it."""
 
-_BATCH = 10_000
+_TRIES = 100
 _SECONDS = 10
-
-# All is in one hash, and a request writes all of it by one HSET. A script with several writes goes into the append-only file
-# as a MULTI; where a crash cuts that off, Redis 7 keeps its first part and carries it out after the next restart, which
-# tests/test_redis_crash.py found. Fields: d:DAY capacities, w:DAY whose, n:DAY items answered, p:DAY:USER places left,
-# m:DAY:USER matches (a JSON list a line), a:PART:ITEM the answer, h:ITEM all users of the item.
-_RESERVE = """
-local hash, item, part, demand, made, day = KEYS[1], ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4], ARGV[5]
-if redis.call('HEXISTS', hash, 'd:' .. day) == 0 then return redis.error_reply('NODAY') end
-local earlier = redis.call('HGET', hash, 'a:' .. part .. ':' .. item)
-if earlier then return {1, earlier} end
-local before = redis.call('HGET', hash, 'h:' .. item)
-local held, count, users, scores, fields = {}, tonumber(ARGV[6]), {}, {}, {}
-for user in string.gmatch(before or '', '%d+') do held[user] = true end
-for k = 7, 6 + count do
-  if #users >= demand then break end
-  local user, score = ARGV[k], ARGV[count + k]
-  local place, match = 'p:' .. day .. ':' .. user, 'm:' .. day .. ':' .. user
-  local free = held[user] and 0 or tonumber(redis.call('HGET', hash, place) or '0')
-  if free > 0 then
-    local line = cjson.encode({item, score, made, '0'})
-    local others = redis.call('HGET', hash, match) or ''
-    users[#users + 1], scores[#scores + 1] = user, score
-    fields[#fields + 1], fields[#fields + 2] = place, free - 1
-    fields[#fields + 1], fields[#fields + 2] = match, #others > 0 and (others .. '\\n' .. line) or line
-  end
-end
-if #users < tonumber(ARGV[#ARGV]) then return {2, tostring(#users)} end
-local answer = day .. ';' .. table.concat(users, ' ') .. ';' .. table.concat(scores, ' ')
-fields[#fields + 1], fields[#fields + 2] = 'a:' .. part .. ':' .. item, answer
-fields[#fields + 1], fields[#fields + 2] = 'h:' .. item, (before and before .. ' ' or '') .. table.concat(users, ' ')
-if part == '0' then
-  fields[#fields + 1], fields[#fields + 2] = 'n:' .. day, tonumber(redis.call('HGET', hash, 'n:' .. day) or '0') + 1
-end
-redis.call('HSET', hash, unpack(fields))
-return {0, answer}
-"""
-_OPEN = """
-if redis.call('HEXISTS', KEYS[1], 'd:' .. ARGV[1]) == 1 then return 0 end
-redis.call('HSET', KEYS[1], unpack(ARGV, 2))
-return 1
-"""
-_SHOW = """
-local hash, day, user, item = KEYS[1], ARGV[1], ARGV[2], ARGV[3]
-if redis.call('HEXISTS', hash, 'd:' .. day) == 0 then return redis.error_reply('NODAY') end
-local lines, found = {}, 0
-for line in string.gmatch(redis.call('HGET', hash, 'm:' .. day .. ':' .. user) or '', '[^\\n]+') do
-  local match = cjson.decode(line)
-  if match[1] == item then
-    found, match[4] = 1, '1'
-    line = cjson.encode(match)
-  end
-  lines[#lines + 1] = line
-end
-if found == 1 then redis.call('HSET', hash, 'm:' .. day .. ':' .. user, table.concat(lines, '\\n')) end
-return found
-"""
-_EXPIRE = """
-local hash, day, before, total, fields = KEYS[1], ARGV[1], tonumber(ARGV[2]), 0, {}
-if redis.call('HEXISTS', hash, 'd:' .. day) == 0 then return redis.error_reply('NODAY') end
-for k = 3, #ARGV do
-  local place, match, lines, ended = 'p:' .. day .. ':' .. ARGV[k], 'm:' .. day .. ':' .. ARGV[k], {}, 0
-  for line in string.gmatch(redis.call('HGET', hash, match) or '', '[^\\n]+') do
-    local found = cjson.decode(line)
-    if found[4] == '0' and tonumber(found[3]) < before then ended = ended + 1 else lines[#lines + 1] = line end
-  end
-  if ended > 0 then
-    fields[#fields + 1], fields[#fields + 2] = place, tonumber(redis.call('HGET', hash, place)) + ended
-    fields[#fields + 1], fields[#fields + 2] = match, table.concat(lines, '\\n')
-  end
-  total = total + ended
-end
-if total > 0 then redis.call('HSET', hash, unpack(fields)) end
-return total
-"""
+_PAUSE = 0.05
+_VERSION = b"2"
 
 
-class RedisStore:
+class RedisStore(LoggedStore):
     """A `MatchStore` on a server that several machines share, in one hash of the name ``prefix``.
 
     Refuses a server that would acknowledge before the disk has it (`appendonly yes` and `appendfsync always` are needed)
-    unless ``durable`` is false. ``url`` as in redis://host:6379/0. An item is one call, and gets 1,500 users at most.
+    unless ``durable`` is false. ``url`` as in redis://host:6379/0. An item is one call, those that come together are sent
+    together and flushed once. A client reads the day's events when it begins, and then those of others.
     """
 
     def __init__(self, url: str, prefix: str = "dualrec", *, durable: bool = True) -> None:
+        super().__init__()
         try:
             import redis
+            import redis.backoff
+            import redis.retry
         except ImportError:
             raise StoreError("a Redis store needs the package redis: pip install 'dualrec[redis]'") from None
         self._library, self.prefix = redis, prefix
         with self._errors():
-            self._client: Any = redis.Redis.from_url(url, socket_timeout=_SECONDS, socket_connect_timeout=_SECONDS)
+            # A server that was started anew is found at once; by itself the library waits for seconds.
+            retry = redis.retry.Retry(redis.backoff.ConstantBackoff(_PAUSE), 3)
+            limits = {"socket_timeout": _SECONDS, "socket_connect_timeout": _SECONDS}
+            self._client: Any = redis.Redis.from_url(url, retry=retry, **limits)
             self._client.ping()
             if durable:
                 self._check_durable()
-            scripts = {"open": _OPEN, "reserve": _RESERVE, "show": _SHOW, "expire": _EXPIRE}
-            self._scripts = {name: self._client.register_script(text) for name, text in scripts.items()}
+            self._check_version()
 
     def open_day(self, day: int, capacity: np.ndarray, people: str = "") -> None:
-        """See `MatchStore`. Some thousand users a call; the day is open once all are there."""
+        """See `MatchStore`. One write."""
         day, places = whole("day", day), checked_capacity(day, capacity)
         with self._errors():
-            if not self._client.hexists(self.prefix, f"d:{day}"):
-                with self._client.lock(f"{self.prefix}:opening", timeout=60):
-                    self._write_places(day, places, people)
+            opening, people_then = self._client.hmget(self.prefix, f"o:{day}", f"w:{day}")
+            if opening is not None and people_then is None:
+                self.forget(day)  # whoever began to was cut off
+            self._call(redis_scripts.OPEN, [[day, places.tobytes(), people, secrets.token_hex(8)]])
             if self._client.hmget(self.prefix, f"d:{day}", f"w:{day}") != [places.tobytes(), people.encode()]:
                 raise other_people(day)
 
-    def people(self, day: int) -> str:
-        """See `MatchStore`."""
-        day = whole("day", day)
-        with self._errors():
-            self._users(day)
-            return str(self._client.hget(self.prefix, f"w:{day}").decode())
-
-    def left(self, day: int) -> np.ndarray:
-        """See `MatchStore`. Ten thousand users a call: while others write, not of one moment."""
-        day = whole("day", day)
-        with self._errors():
-            users = self._users(day)
-            out = np.zeros(users, np.int64)
-            for first in range(0, users, _BATCH):
-                part = range(first, min(first + _BATCH, users))
-                found = self._client.hmget(self.prefix, [f"p:{day}:{user}" for user in part])
-                out[part.start : part.stop] = [int(free or 0) for free in found]
-            return out
-
-    def answered(self, day: int) -> int:
-        """See `MatchStore`."""
-        day = whole("day", day)
-        with self._errors():
-            self._users(day)
-            return int(self._client.hget(self.prefix, f"n:{day}") or 0)
-
-    def reserve(self, day: int, request: Request) -> Answer:
-        """See `MatchStore`. One script, one write."""
-        if request.demand > MOST_USERS:
-            raise InputError(f"item {request.item!r}: demand {request.demand}, expected at most {MOST_USERS} in Redis")
-        users, scores = request.user.tolist(), request.score.tolist()
-        head = [request.item, request.part, request.demand, request.made, whole("day", day), len(users)]
-        state, answer = self._call("reserve", day, [*head, *users, *map(repr, scores), request.least])
-        if state == 2:
-            raise ShortError(f"item {request.item!r}: {int(answer)} users have places left, wanted {request.least}")
-        return _answer(request.item, request.part, answer, repeated=bool(state))
+    def reserve_many(self, day: int, requests: Sequence[Request]) -> list[Answer | ShortError]:
+        """See `MatchStore`. A script each; the server flushes once before it answers them."""
+        day, out = whole("day", day), list[Answer | ShortError]()
+        for first in range(0, len(requests), _TOGETHER):
+            part = requests[first : first + _TOGETHER]
+            end, matches = len(out) + len(part), self._days.get(day) or self._now(day)
+            for _ in range(_TRIES):
+                out += self._reserved(day, matches, requests[len(out) : end])
+                if len(out) == end:
+                    break
+                matches = self._now(day)
+            else:
+                raise StoreError(f"day {day}: others write faster than this client can read")
+        return out
 
     def answer(self, item: str, part: int = 0) -> Answer | None:
         """See `MatchStore`."""
+        part = whole("part", part)
         with self._errors():
-            found = self._client.hget(self.prefix, f"a:{whole('part', part)}:{item}")
-        return None if found is None else _answer(item, part, found, repeated=True)
-
-    def matches(self, day: int, user: int) -> list[Match]:
-        """See `MatchStore`."""
-        day, user = whole("day", day), whole("user", user)
-        with self._errors():
-            self._users(day)
-            found = _lines(self._client.hget(self.prefix, f"m:{day}:{user}"))
-        matches = [Match(item, float(score), shown == "1") for item, score, _, shown in found]
-        return sorted(matches, key=lambda match: (-match.score, match.item))
-
-    def show(self, day: int, user: int, item: str) -> bool:
-        """See `MatchStore`."""
-        return bool(self._call("show", day, [whole("day", day), whole("user", user), item]))
-
-    def expire(self, day: int, before: int) -> int:
-        """See `MatchStore`. Reads the day's matches; 1,500 users a write; cut off, the next call goes on."""
-        day, before = whole("day", day), whole("before", before)
-        with self._errors():
-            self._users(day)
-            scan = self._client.hscan_iter(self.prefix, match=f"m:{day}:*", count=_BATCH)
-            old = [
-                int(name.split(b":")[2])
-                for name, text in scan
-                if any(shown == "0" and int(made) < before for _, _, made, shown in _lines(text))
-            ]
-        parts = [old[first : first + MOST_USERS] for first in range(0, len(old), MOST_USERS)]
-        return sum(int(self._call("expire", day, [day, before, *part])) for part in parts)
+            for line in (self._client.hget(self.prefix, f"i:{item}") or b"").decode().splitlines():
+                found, day, opening, number = line.split()
+                event = self._client.hget(self.prefix, f"e:{opening}:{number}") if int(found) == part else None
+                if event is not None:
+                    return _answer(event, int(day), repeated=True)
+        return None
 
     def forget(self, day: int) -> None:
         """See `MatchStore`. The day is closed first, then its fields go; cut off, call it again."""
         day = whole("day", day)
+        self._days.pop(day, None)
         with self._errors():
-            self._client.hdel(self.prefix, f"d:{day}", f"w:{day}", f"n:{day}")
-            gone: list[bytes] = []
-            for kind in ("p", "m"):
-                gone += [name for name, _ in self._client.hscan_iter(self.prefix, f"{kind}:{day}:*", _BATCH)]
-            kept: dict[bytes, bytes] = {}
-            of_day: list[bytes] = []
-            for name, text in self._client.hscan_iter(self.prefix, "a:*", _BATCH):
-                item = name.split(b":", 2)[2]
-                if text.startswith(f"{day};".encode()):
-                    of_day.append(item)
-                    gone.append(name)
-                else:
-                    kept[item] = kept.get(item, b"") + b" " + text.split(b";")[1]
-            gone += [b"h:" + item for item in of_day if item not in kept]
-            for item in set(of_day) & kept.keys():
-                self._client.hset(self.prefix, b"h:" + item, kept[item])
-            for first in range(0, len(gone), _BATCH):
-                self._client.hdel(self.prefix, *gone[first : first + _BATCH])
+            self._client.hdel(self.prefix, f"w:{day}")
+            opening, count = self._client.hmget(self.prefix, f"o:{day}", f"n:{day}")
+            for numbers in _batches(0, int(count or 0)):
+                names = [f"e:{opening.decode()}:{number}" for number in numbers]
+                events = [decode(event) for event in self._client.hmget(self.prefix, names) if event is not None]
+                items = {event.item for event in events if isinstance(event, Given)}
+                self._call(redis_scripts.FORGET, [[item, opening] for item in items])
+                self._client.hdel(self.prefix, *names)
+            if opening is not None:
+                self._call(redis_scripts.CLOSE, [[day, opening]])
 
     def close(self) -> None:
         """See `MatchStore`."""
         self._client.close()
 
-    def _write_places(self, day: int, places: np.ndarray, people: str) -> None:
-        """All places, then the mark that the day is open; a part left by a process that died is written over.
+    def _reserved(self, day: int, matches: DayMatches, requests: Sequence[Request]) -> list[Answer | ShortError]:
+        """The answers of the first requests, of as many as the client knows enough for."""
+        calls: list[list[Any]] = []
+        for request in requests:
+            at = np.flatnonzero(request.user < len(matches.left))
+            at = at[matches.left[request.user[at]] > 0]
+            user = request.user[at]
+            columns = [user.astype("<i4"), request.score[at].astype("<f4")]
+            columns += [np.minimum(matches.left[user], 255).astype(np.uint8)]
+            head = [day, matches.opened, matches.events, request.item, request.part]
+            head += [request.made, request.demand, request.least]
+            calls.append([*head, *(column.tobytes() for column in columns), int(not calls), redis_scripts.MOST_GAP])
+        out: list[Answer | ShortError] = []
+        with self._dropped_if_broken(day), self._errors():
+            for request, (state, *found) in zip(requests, self._call(redis_scripts.RESERVE, calls), strict=True):
+                if state == b"behind":
+                    break
+                if state == b"short":
+                    out.append(too_short(request, found[0]))
+                elif state == b"repeated":
+                    out.append(_answer(found[1], int(found[0]), repeated=True))
+                else:
+                    number, event, gap = found
+                    for missed in gap:
+                        matches.apply(decode(missed))
+                    if number == matches.events + 1:  # else others came in between: read with the next call
+                        matches.apply(decode(event))
+                    out.append(_answer(event, day, repeated=False))
+        return out
 
-        Nothing is written once the day is open: an opener that was held up must not give places back.
-        """
-        for first in range(0, len(places), MOST_USERS):
-            part = places[first : first + MOST_USERS].tolist()
-            fields = [str(value) for k, free in enumerate(part) for value in (f"p:{day}:{first + k}", free)]
-            self._scripts["open"](keys=[self.prefix], args=[day, *fields])
-        mark: list[Any] = [f"d:{day}", places.tobytes(), f"w:{day}", people]
-        self._scripts["open"](keys=[self.prefix], args=[day, *mark])
+    def _append(self, day: int, event: Event) -> int:
+        for _ in range(_TRIES):
+            matches = self._now(day)
+            with self._dropped_if_broken(day), self._errors():
+                (number,) = self._call(redis_scripts.APPEND, [[day, matches.opened, event.encode()]])
+                if number:
+                    return self._read_on(day, matches, number)
+        raise StoreError(f"day {day} is opened and forgotten all the time")
 
-    def _users(self, day: int) -> int:
-        if not self._client.hexists(self.prefix, f"d:{day}"):
-            raise StoreError(f"day {day} is not open in the store; open_day first")
-        return int(self._client.hstrlen(self.prefix, f"d:{day}")) // 8
+    def _now(self, day: int) -> DayMatches:
+        with self._dropped_if_broken(day), self._errors():
+            people, opening, count = self._client.hmget(self.prefix, f"w:{day}", f"o:{day}", f"n:{day}")
+            if people is None:
+                raise StoreError(f"day {day} is not open in the store; open_day first")
+            matches = self._days.get(day)
+            if matches is None or matches.opened != opening.decode():
+                capacity = self._client.hget(self.prefix, f"d:{day}") or b""
+                new = DayMatches(opening.decode(), np.frombuffer(capacity, np.int64), people.decode())
+                matches = self._keep(day, new)
+            self._read_on(day, matches, int(count))
+        return matches
 
-    def _call(self, name: str, day: int, values: list[Any]) -> Any:
-        try:
-            with self._errors():
-                return self._scripts[name](keys=[self.prefix], args=values)
-        except StoreError as error:
-            if "NODAY" in str(error):
-                raise StoreError(f"day {day} is not open in the store; open_day first") from None
-            raise
+    def _read_on(self, day: int, matches: DayMatches, last: int) -> int:
+        """Reads the events up to a number; what the last of them did."""
+        found = 0
+        for numbers in _batches(matches.events, last):
+            for event in self._client.hmget(self.prefix, [f"e:{matches.opened}:{number}" for number in numbers]):
+                if event is None:
+                    raise StoreError(f"day {day} was forgotten in between")
+                found = matches.apply(decode(event))
+        return found
+
+    def _call(self, script: str, calls: Sequence[Sequence[Any]]) -> list[Any]:
+        """What a script answers to each call, all sent at once."""
+        digest = hashlib.sha1(script.encode()).hexdigest()
+        for _ in range(2):
+            pipe = self._client.pipeline(transaction=False)
+            for values in calls:
+                pipe.evalsha(digest, 1, self.prefix, *values)
+            found = pipe.execute(raise_on_error=False)
+            errors = [one for one in found if isinstance(one, Exception)]
+            if not any(isinstance(one, self._library.exceptions.NoScriptError) for one in errors):
+                break
+            self._client.script_load(script)
+        for error in errors:
+            raise error
+        return list(found)
 
     def _check_durable(self) -> None:
         found = {**self._client.config_get("append*"), **self._client.config_get("no-appendfsync-on-rewrite")}
@@ -253,6 +195,14 @@ class RedisStore:
         ]
         if wrong:
             raise StoreError(f"the server has {'; '.join(wrong)}: it would acknowledge matches that a crash can lose")
+
+    def _check_version(self) -> None:
+        (found,) = self._call(redis_scripts.VERSION, [[_VERSION]])
+        if found != _VERSION:
+            raise StoreError(
+                f"{self.prefix!r} in the store has format {found.decode()}, expected {_VERSION.decode()}: take an "
+                "empty server, or another prefix"
+            )
 
     @contextlib.contextmanager
     def _errors(self) -> Iterator[None]:
@@ -264,12 +214,13 @@ class RedisStore:
             raise StoreError(f"the Redis store: {type(error).__name__}: {error}") from error
 
 
-def _answer(item: str, part: int, text: bytes, *, repeated: bool) -> Answer:
-    day, users, scores = text.decode().split(";")
-    user = np.array(users.split(), np.int64)
-    return Answer(item, part, int(day), user, np.array(scores.split(), np.float32), repeated=repeated)
+def _answer(event: bytes, day: int, *, repeated: bool) -> Answer:
+    given = decode(event)
+    assert isinstance(given, Given)
+    return answer_of(given, day, repeated=repeated)
 
 
-def _lines(text: bytes | None) -> list[list[str]]:
-    """Item, score, time made and whether shown, of each match of a user."""
-    return [json.loads(line) for line in (text or b"").split(b"\n") if line]
+def _batches(seen: int, last: int) -> Iterator[range]:
+    """Numbers from the one after seen to the last, some at a time."""
+    for first in range(seen + 1, last + 1, _BATCH):
+        yield range(first, min(first + _BATCH, last + 1))

@@ -1,9 +1,7 @@
 """`dualrec serve`: the stream over HTTP, one process, loopback unless a key is set."""
 
-import asyncio
-import hmac
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Annotated, Any
 
@@ -13,19 +11,14 @@ from fastapi.responses import JSONResponse, PlainTextResponse
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException as HTTPError
-from starlette.requests import ClientDisconnect
 
 from ..solvers.errors import ProblemError
 from .combined import BoostControl, combine
 from .errors import InputError
 from .match_store import MOST_ITEM_CHARACTERS, StoreError
+from .request_guard import RequestGuard
+from .store_queue import StoreQueue
 from .stream import Stream, Upload
-
-MOST_BYTES = 4 << 20
-"""Largest body of a request."""
-
-BODY_SECONDS = 10.0
-"""A client that takes longer to send its body is refused."""
 
 MOST_CANDIDATES = 100_000
 _INT64 = 2**63 - 1
@@ -116,11 +109,10 @@ def make_app(
     """The application over an open stream. ``key``: the bearer token that every request but /health must bring;
     ``match_share``: of all exposures, that of the matches which /feed holds.
 
-    The store is worked one request at a time, off the event loop, so that slow clients hold up nobody.
+    The store is worked off the event loop, in the order of arrival, so that slow clients hold up nobody.
     """
     body = TextUpload if stream.prices.user_ids.dtype.kind == "U" else IntegerUpload
-    meters, control = _Meters(), BoostControl(match_share)
-    turn = asyncio.Lock()
+    meters, control, queue = _Meters(), BoostControl(match_share), StoreQueue(stream, clock)
 
     @asynccontextmanager
     async def life(_app: FastAPI) -> AsyncIterator[None]:
@@ -129,27 +121,7 @@ def make_app(
 
     app = FastAPI(title="dualrec", summary="Which users for this item?", version="1", lifespan=life)
 
-    async def in_turn(work: Callable[..., Any], *values: Any) -> Any:
-        async with turn:
-            return await asyncio.to_thread(work, *values)
-
-    @app.middleware("http")
-    async def guard(request: Request, proceed: Callable[[Request], Awaitable[Response]]) -> Response:
-        if key is not None and request.url.path not in _OPEN and not _allowed(request, key):
-            return _error(401, "expected the header Authorization: Bearer KEY", {"WWW-Authenticate": "Bearer"})
-        size = request.headers.get("content-length", "0" if request.method in ("GET", "HEAD") else "")
-        # Without a length, nothing says when to stop reading.
-        if "transfer-encoding" in request.headers or not size.isdecimal():
-            return _error(411, "expected a content-length", {"Connection": "close"})
-        if int(size) > MOST_BYTES:
-            return _error(413, f"the body has {size} bytes, expected at most {MOST_BYTES:,}", {"Connection": "close"})
-        try:
-            await asyncio.wait_for(request.body(), BODY_SECONDS)
-        except TimeoutError:
-            return _error(408, f"the body did not come within {BODY_SECONDS} seconds", {"Connection": "close"})
-        except ClientDisconnect:
-            return _error(400, "the body broke off")
-        return await proceed(request)
+    app.add_middleware(RequestGuard, key=key, free=_OPEN, refuse=_error)
 
     @app.exception_handler(InputError)
     async def refused(_request: Request, error: InputError) -> JSONResponse:
@@ -168,20 +140,21 @@ def make_app(
         first = error.errors()[0]
         return _error(422, f"{'.'.join(map(str, first['loc']))}: {first['msg']}")
 
-    @app.post("/items", responses=_errors(*_OF_BODIES, 503))
-    async def allocate(upload: body) -> AnswerBody:  # type: ignore[valid-type]
+    @app.post("/items", response_model=AnswerBody, responses=_errors(*_OF_BODIES, 503))
+    async def allocate(upload: body) -> Response:  # type: ignore[valid-type]
         """Users for a new item, once that is on disk; the same item and part again gets the same answer."""
         asked = _asked(upload)
         with meters.seconds.time():
-            answer = await in_turn(stream.allocate, asked, int(1000 * clock()))
+            answer = await queue.allocate(asked)
         meters.count(answer.repeated, len(answer.user))
         users, scores = stream.names(answer), answer.score.tolist()
-        return AnswerBody(item=answer.item, part=answer.part, users=users, scores=scores, repeated=answer.repeated)
+        told = AnswerBody(item=answer.item, part=answer.part, users=users, scores=scores, repeated=answer.repeated)
+        return Response(told.model_dump_json(), media_type="application/json")
 
     @app.get("/users/{user:path}/matches", responses=_errors(401, 404, 422, 503))
     async def matches(user: Annotated[str, Path(max_length=MOST_ITEM_CHARACTERS)]) -> list[MatchBody]:
         """A user's matches of the day, best first."""
-        found = await in_turn(stream.matches, _id(stream, user), int(1000 * clock()))
+        found = await queue.run(stream.matches, _id(stream, user))
         return [MatchBody(item=match.item, score=match.score, shown=match.shown) for match in found]
 
     @app.post("/users/{user:path}/feed", responses=_errors(*_OF_BODIES, 404, 503))
@@ -190,7 +163,7 @@ def make_app(
 
         The places are taken as seen, for the share; `shown` says which matches were.
         """
-        found = await in_turn(stream.matches, _id(stream, user), int(1000 * clock()))
+        found = await queue.run(stream.matches, _id(stream, user))
         best = combine(body.items, body.scores, found, control.boost, body.count)
         control.note(len(best), sum(one.match for one in best))
         return [FeedItemBody(item=one.item, score=one.score, match=one.match) for one in best]
@@ -198,7 +171,7 @@ def make_app(
     @app.post("/users/{user:path}/shown", responses=_errors(*_OF_BODIES, 404, 503), status_code=204)
     async def shown(user: Annotated[str, Path(max_length=MOST_ITEM_CHARACTERS)], body: ShownBody) -> None:
         """Notes that a user saw an item: the match never expires."""
-        if not await in_turn(stream.show, _id(stream, user), body.item, int(1000 * clock())):
+        if not await queue.run(stream.show, _id(stream, user), body.item):
             raise HTTPException(404, f"user {user} has no match with item {body.item!r} today")
 
     @app.get("/health")
@@ -232,11 +205,6 @@ class _Meters:
 
 def _asked(body: IntegerUpload | TextUpload) -> Upload:
     return Upload(body.item, body.users, body.scores, body.demand, body.excluded, body.part)
-
-
-def _allowed(request: Request, key: str) -> bool:
-    scheme, _, given = request.headers.get("authorization", "").partition(" ")
-    return scheme.lower() == "bearer" and hmac.compare_digest(given.encode(), key.encode())
 
 
 def _id(stream: Stream, user: str) -> int:

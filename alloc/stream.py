@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -11,7 +11,7 @@ import pandas as pd
 from ..solvers.ids import id_array
 from ..solvers.online import OnlineRule
 from .errors import InputError
-from .match_store import Answer, Match, MatchStore, Request, ShortError, StoreError, check_item
+from .match_store import Answer, Match, MatchStore, Request, ShortError, StoreError, any_twice
 from .stream_prices import StreamPrices
 
 SPARE = 1.25
@@ -51,6 +51,7 @@ class Stream:
         self._ids = pd.Index(prices.user_ids)
         self._rule = OnlineRule(prices.capacity, prices.curves)
         self._since, self._read_at = 0, 0
+        self._items: set[str] = set()  # of the day, asked for here
         self._people = hashlib.sha256("\n".join(map(str, prices.user_ids.tolist())).encode()).hexdigest()
 
     def allocate(self, upload: Upload, now: int) -> Answer:
@@ -59,44 +60,107 @@ class Stream:
         The same item and part again gets the same answer. Raises InputError for an upload that cannot be used, and
         StoreError; then nothing has changed.
         """
-        check_item(upload.item)
-        earlier = self.store.answer(upload.item, upload.part)
-        if earlier is not None:
-            return self._ours(earlier)
-        self._on_time(now)
-        user, score = self._candidates(upload)
-        try:
-            return self._reserve(upload, user, score, now, final=False)
-        except ShortError:
-            self._read(self.day, now)  # others took what seemed free
-            return self._reserve(upload, user, score, now, final=True)
+        (answer,) = self.allocate_many([upload], now)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
 
-    def _reserve(self, upload: Upload, user: np.ndarray, score: np.ndarray, now: int, *, final: bool) -> Answer:
-        """Offers and reserves. ShortError where the store has fewer users than seemed free, unless it is final."""
+    def allocate_many(self, uploads: Sequence[Upload], now: int) -> list[Answer | Exception]:
+        """The same as `allocate` of each in that order, flushed to disk together; what it would raise stands in its place.
+
+        Only an item that another process answered before holds up to `demand` places back from those after it, until all
+        are answered. Raises StoreError when the store fails; then none was acknowledged.
+        """
+        self._on_time(now)
+        out: list[Answer | Exception] = []
+        for group in self._groups(uploads):
+            out += self._allocated(group, now)
+        return out
+
+    def _groups(self, uploads: Sequence[Upload]) -> Iterator[list[Upload]]:
+        """Uploads whose users can be told before the store answers; those that may have some already stand alone."""
+        group: list[Upload] = []
+        for upload in uploads:
+            again = upload.part > 0 or str(upload.item) in self._items
+            self._items.add(str(upload.item))
+            if again and group:
+                yield group
+                group = []
+            group.append(upload)
+            if again:
+                yield group
+                group = []
+        if group:
+            yield group
+
+    def _allocated(self, uploads: Sequence[Upload], now: int) -> list[Answer | Exception]:
+        try:
+            offers = [self._checked_offer(upload, now) for upload in uploads]
+            answers = iter(self._reserved([offer for offer in offers if isinstance(offer, _Offer)], now))
+        except BaseException:
+            self._since = SYNC_ITEMS  # places were taken ahead
+            raise
+        return [next(answers) if isinstance(offer, _Offer) else offer for offer in offers]
+
+    def _checked_offer(self, upload: Upload, now: int) -> "_Offer | Exception":
+        try:
+            return self._offer(upload, *self._candidates(upload), now)
+        except (ValueError, OverflowError) as error:
+            return error
+
+    def _offer(self, upload: Upload, user: np.ndarray, score: np.ndarray, now: int, *, final: bool = False) -> "_Offer":
+        """What the store is asked, the places that it should give taken ahead, so that the next upload is offered the rest.
+
+        ShortError will come where the store has fewer users than seemed free, unless it is final.
+        """
         wanted = int(np.ceil(upload.demand * SPARE))
         gone = self.prices.gone(now) if self.prices.day(now) == self.day else 0.0
         offered = self._rule.offer_one(user, score, wanted, gone)
         best = offered[np.argsort(-self._rule.net(user[offered], score[offered]), kind="stable")]
         least = 0 if final or upload.part else min(upload.demand, len(best))
         request = Request(upload.item, user[best], score[best], upload.demand, now, upload.part, least)
-        answer = self.store.reserve(self.day, request)
-        if answer.repeated:
-            return self._ours(answer)
+        ahead = request.user[: upload.demand]
+        self._rule.take(ahead, new=upload.part == 0)
+        return _Offer(upload, user, score, request, ahead)
+
+    def _reserved(self, offers: "list[_Offer]", now: int) -> list[Answer | Exception]:
+        """What the store answers; of those for which it has too few users once more, by what is left now."""
+        found = self.store.reserve_many(self.day, [offer.request for offer in offers]) if offers else []
+        out = [self._settled(offer, answer) for offer, answer in zip(offers, found, strict=True)]
+        short = [k for k, answer in enumerate(out) if isinstance(answer, ShortError)]
+        if short:
+            self._read(self.day, now)  # others took what seemed free
+            parts = [(offers[k].upload, offers[k].user, offers[k].score) for k in short]
+            again = self._reserved([self._offer(*part, now, final=True) for part in parts], now)
+            for k, answer in zip(short, again, strict=True):
+                out[k] = answer
+        return out
+
+    def _settled(self, offer: "_Offer", answer: Answer | ShortError) -> Answer | Exception:
+        """The answer, and the places as the store gave them."""
+        new = offer.upload.part == 0
+        if isinstance(answer, Answer) and not answer.repeated and np.array_equal(answer.user, offer.ahead):
+            self._since += 1
+            return answer
+        self._rule.give_back(offer.ahead)
+        self._rule.answered -= new
+        if isinstance(answer, ShortError) or answer.repeated:
+            return answer if isinstance(answer, ShortError) else self._ours(answer)
         if (self._rule.left[answer.user] > 0).all():
-            self._rule.take(answer.user, new=upload.part == 0)
+            self._rule.take(answer.user, new=new)
             self._since += 1
         else:
             self._since = SYNC_ITEMS  # others gave places back
         return answer
 
-    def _ours(self, answer: Answer) -> Answer:
-        """An earlier answer, if its users' rows are this night's. Raises StoreError."""
-        if self.store.people(answer.day) != self._people:
-            raise StoreError(
-                f"item {answer.item!r} was answered on day {answer.day} from a night with other users; start from that "
-                "night to read it"
-            )
-        return answer
+    def _ours(self, answer: Answer) -> Answer | StoreError:
+        """An earlier answer, if its users' rows are this night's."""
+        if self.store.people(answer.day) == self._people:
+            return answer
+        return StoreError(
+            f"item {answer.item!r} was answered on day {answer.day} from a night with other users; start from that "
+            "night to read it"
+        )
 
     def matches(self, row: int, now: int) -> list[Match]:
         """A user's matches of the day of ``now``, best first. Raises StoreError."""
@@ -128,6 +192,7 @@ class Stream:
         day = max(self.prices.day(now), self.day)
         if day != self.day:
             self.store.open_day(day, self.prices.capacity, self._people)
+            self._items.clear()
         elif self._since < SYNC_ITEMS and abs(now - self._read_at) < SYNC_MS:
             return
         self._read(day, now)
@@ -147,10 +212,11 @@ class Stream:
         if upload.demand < 0 or not (np.isfinite(score) & (score >= 0)).all():
             raise InputError(f"item {upload.item!r}: expected demand and scores finite and not negative")
         rows = self._rows(upload, upload.user)
-        if len(np.unique(rows[rows >= 0])) != (rows >= 0).sum():
+        if any_twice(rows[rows >= 0]):
             raise InputError(f"item {upload.item!r}: a user stands twice among its candidates, expected each once")
-        barred = self._rows(upload, upload.excluded)
-        kept = (rows >= 0) & ~np.isin(rows, barred[barred >= 0])
+        kept = rows >= 0
+        if len(upload.excluded):
+            kept &= ~np.isin(rows, self._rows(upload, upload.excluded))
         return rows[kept], score[kept]
 
     def _rows(self, upload: Upload, ids: Sequence[int] | Sequence[str]) -> np.ndarray:
@@ -160,3 +226,14 @@ class Stream:
             known = "strings" if self.prices.user_ids.dtype.kind == "U" else "integers"
             raise InputError(f"item {upload.item!r}: user id {values[0].item()!r}, expected {known} as in the night")
         return np.asarray(self._ids.get_indexer(values), np.int64)
+
+
+@dataclass(frozen=True, eq=False)
+class _Offer:
+    """An upload, its usable candidates, what the store is asked, and the rows of the users taken ahead."""
+
+    upload: Upload
+    user: np.ndarray
+    score: np.ndarray
+    request: Request
+    ahead: np.ndarray

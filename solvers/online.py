@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from .errors import ProblemError
-from .online_kernels import BAD_USER, TWICE, choose, replay, set_rows
+from .online_kernels import BAD_USER, TWICE, choose, replay, set_stale
 from .online_prices import BidCurves, UserPrices, kernel_prices
 from .problem import Problem
 
@@ -57,6 +57,7 @@ class OnlineRule:
             self.items = self.prices.items
         self._price, self._bids = kernel_prices(self.prices)
         self._now, self._set_at = np.empty(users, np.float32), (-1.0, -1.0, -1.0)
+        self._set_in, self._turn = np.zeros(users, np.int32), 0
         self._seen, self._mark = np.full(users, -1, np.int32), 0
         self._spare, self._out = np.empty((2, 1)), np.empty(1, np.int64)
 
@@ -81,7 +82,7 @@ class OnlineRule:
             raise ProblemError(
                 f"offer: user {users.dtype}{users.shape}, score {scores.shape}, expected int[n] rows and float[n]"
             )
-        self._set_prices(gone)
+        self._set_prices(users, gone)
         self._mark = (self._mark + 1) % np.iinfo(np.int32).max
         if users.size > self._out.size:
             self._spare, self._out = np.empty((2, users.size)), np.empty(users.size, np.int64)
@@ -104,7 +105,9 @@ class OnlineRule:
         Not ``new``: an item that was answered before got more users.
         """
         rows = np.asarray(user, np.int64)
-        if len(np.unique(rows)) != len(rows) or (rows < 0).any() or (self.left[rows] <= 0).any():
+        in_order = np.sort(rows)
+        twice = (in_order[1:] == in_order[:-1]).any()
+        if twice or (rows < 0).any() or (self.left[rows] <= 0).any():
             raise ProblemError("take: expected users given once and with places left; offer anew")
         self.left[rows] -= 1
         self.answered += new
@@ -112,11 +115,13 @@ class OnlineRule:
 
     def give_back(self, user: np.ndarray) -> None:
         """Places that were taken and never used, one for each of ``user``."""
-        more = np.bincount(np.asarray(user, np.int64), minlength=len(self.left))
-        if (self.left + more > self.capacity).any():
+        rows, more = np.unique(np.asarray(user, np.int64), return_counts=True)
+        if rows.size and (rows[0] < 0 or rows[-1] >= len(self.left)):
+            raise ProblemError("give_back: expected rows of capacity")
+        if (self.left[rows] + more > self.capacity[rows]).any():
             raise ProblemError("give_back: a user would have more places than its capacity")
-        self.left += more
-        self._price_of(np.flatnonzero(more))
+        self.left[rows] += more
+        self._price_of(rows)
 
     def know(self, left: np.ndarray, answered: int) -> None:
         """What others did: places left int[users], from 0 to the capacity, and how many items were answered in all."""
@@ -180,16 +185,16 @@ class OnlineRule:
             return round(gone * 5 / _STEP) * _STEP / 5, 1.0, self.prices.correction
         return 0.0, 1.0, 0.0
 
-    def _set_prices(self, gone: float) -> None:
+    def _set_prices(self, rows: np.ndarray, gone: float) -> None:
+        """Brings the prices of some users up to the clock: no item waits for those of all."""
         clock = self._clock(gone, self.answered)
         if clock != self._set_at:
-            set_rows(np.arange(len(self.left)), *self._state(), clock, self._now)
-            self._set_at = clock
+            self._turn, self._set_at = (self._turn + 1) % np.iinfo(np.int32).max, clock
+        set_stale(rows, *self._state(), clock, self._now, self._set_in, self._turn)
 
     def _price_of(self, rows: np.ndarray) -> None:
-        """Sets the prices of some users anew, after their places changed."""
-        if self._set_at[1] > 0:
-            set_rows(rows, *self._state(), self._set_at, self._now)
+        """The places of these users have changed: their prices are set when they are next asked for."""
+        self._set_in[rows] = -1
 
     def _state(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         return self.left, self.capacity, self._price, self._bids

@@ -51,7 +51,7 @@ def set_price(  # noqa: PLR0917
 
 
 @nb.njit(cache=True, nogil=True)
-def set_rows(  # noqa: PLR0917
+def set_stale(  # noqa: PLR0917
     rows: np.ndarray,
     left: np.ndarray,
     capacity: np.ndarray,
@@ -59,10 +59,17 @@ def set_rows(  # noqa: PLR0917
     bids: np.ndarray,
     clock: tuple[float, float, float],
     now: np.ndarray,
+    set_in: np.ndarray,
+    turn: int,
 ) -> None:
-    """`set_price` of the users rows int64[n]."""
+    """`set_price` of those users of rows int[n] whose price is of another turn, as set_in int32[users] says.
+
+    Rows that do not exist are passed over.
+    """
     for u in rows:
-        set_price(u, left, capacity, price, bids, clock, now)
+        if 0 <= u < now.size and set_in[u] != turn:
+            set_price(u, left, capacity, price, bids, clock, now)
+            set_in[u] = turn
 
 
 @nb.njit(cache=True, nogil=True)

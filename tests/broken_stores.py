@@ -9,62 +9,44 @@ import contextlib
 import sys
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 
-from dualrec.alloc.match_store import Answer, Request
+from dualrec.alloc.day_matches import DayMatches
+from dualrec.alloc.match_events import Event
+from dualrec.alloc.match_store import Answer, Request, ShortError
 from dualrec.alloc.sqlite_store import SqliteStore
 
 MOMENT = 0.01
 ANSWERS_PER_COMMIT = 10
 
 
-class LateMatches(SqliteStore):
-    """Keeps an answer with its places in one transaction, the users' matches in the next."""
+class LateAnswers(SqliteStore):
+    """Keeps an item's users with their places in one transaction, and where its answer is found in the next."""
 
-    def reserve(self, day: int, request: Request) -> Answer:
-        with self._writing():
-            earlier = self._answer(request.item, request.part)
-            if earlier is not None:
-                return earlier
-            taken = self._take(day, request)
-            answer = Answer(request.item, request.part, day, request.user[taken], request.score[taken])
-            blobs = answer.user.tobytes(), answer.score.tobytes()
-            self._db.execute("INSERT INTO answer VALUES (?, ?, ?, ?, ?)", (answer.item, answer.part, day, *blobs))
+    def _insert(self, day: int, number: int, event: Event) -> None:
+        super()._insert(day, number, event)
+        self._db.execute("COMMIT")
         time.sleep(MOMENT)
-        with self._writing():
-            for user, score in zip(answer.user.tolist(), answer.score.tolist(), strict=True):
-                row = (day, user, answer.item, score, request.made)
-                self._db.execute("INSERT INTO match VALUES (?, ?, ?, ?, ?, 0)", row)
-        return answer
+        self._db.execute("BEGIN IMMEDIATE")
 
 
 class StalePlaces(SqliteStore):
-    """Reads the places that are left before its transaction begins."""
+    """Chooses by the places that were left when it last gave an answer, whatever others did since."""
 
-    def reserve(self, day: int, request: Request) -> Answer:
-        self._seen = self.left(day)
-        time.sleep(MOMENT)
-        return super().reserve(day, request)
-
-    def _take(self, day: int, request: Request) -> list[int]:
-        blobs = self._rows("SELECT user FROM answer WHERE item = ?", request.item)
-        held = {user for (blob,) in blobs for user in np.frombuffer(blob, np.int64).tolist()}
-        users = request.user.tolist()
-        taken = [n for n, user in enumerate(users) if self._seen[user] and user not in held][: request.demand]
-        for user in (users[n] for n in taken):
-            free = int(self._seen[user]) - 1
-            self._db.execute("UPDATE place SET free = ? WHERE day = ? AND user = ?", (free, day, user))
-        return taken
+    def _reserved(self, day: int, matches: DayMatches, request: Request) -> Answer | ShortError:
+        now = matches.left.copy()
+        matches.left[:] = getattr(self, "_seen", now)
+        answer = super()._reserved(day, matches, request)
+        self._seen = matches.left.copy()
+        matches.left[:] = now - np.bincount(answer.user, minlength=len(now)) * (not answer.repeated)
+        return answer
 
 
 class LateCommit(SqliteStore):
     """Acknowledges at once and commits several answers together, later."""
 
-    def __init__(self, path: Path | str) -> None:
-        super().__init__(path)
-        self._waiting = 0
+    _waiting = 0
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:
@@ -80,7 +62,7 @@ class LateCommit(SqliteStore):
             time.sleep(MOMENT / ANSWERS_PER_COMMIT)
 
 
-KINDS = {kind.__name__: kind for kind in (LateMatches, StalePlaces, LateCommit)}
+KINDS = {kind.__name__: kind for kind in (LateAnswers, StalePlaces, LateCommit)}
 
 if __name__ == "__main__":
     from store_writer import main

@@ -5,12 +5,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import apsw
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dualrec.alloc.errors import InputError
+from dualrec.alloc.match_events import Event, Expired, Given, Seen, decode
 from dualrec.alloc.match_store import Answer, Match, MatchStore, Request, ShortError, StoreError
 from dualrec.alloc.redis_store import RedisStore
 from dualrec.alloc.sqlite_store import SqliteStore
@@ -245,6 +247,93 @@ def test_it_does_what_a_dictionary_does(opened: Callable[[], MatchStore], calls:
         assert sorted(match.item for match in store.matches(DAY, u)) == sorted(i for (who, i) in waiting if who == u)
 
 
+BATCHES = st.lists(
+    st.tuples(
+        st.lists(
+            st.tuples(
+                st.sampled_from("abcd"),
+                st.integers(0, 1),
+                st.lists(st.integers(0, 5), unique=True, max_size=6),
+                st.integers(0, 4),
+                st.integers(0, 3),
+            ),
+            max_size=6,
+        ),
+        st.booleans(),
+        st.integers(-1, 5),
+    ),
+    max_size=6,
+)
+
+
+@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(BATCHES, st.lists(st.integers(0, 3), min_size=5, max_size=5))
+def test_many_at_once_get_what_they_get_one_after_the_other(
+    opened: Callable[[], MatchStore], batches: list, capacity: list[int]
+) -> None:
+    """Two days of one store, their items named apart; now and then another process takes the next batch, or some expire."""
+    stores = [opened(), opened()]
+    for day in (DAY, DAY + 1):
+        stores[0].forget(day)
+        stores[0].open_day(day, np.array(capacity))
+    for number, (batch, turn, old) in enumerate(batches):
+        store, found = stores[turn], []
+        requests = [
+            replace(asked(item, user, demand, part=part, made=number), least=least)
+            for item, part, user, demand, least in batch
+        ]
+        for one in requests:
+            try:
+                found.append(store.reserve(DAY, one))
+            except ShortError as error:
+                found.append(error)
+        together = store.reserve_many(DAY + 1, [replace(one, item=one.item + "'") for one in requests])
+        for one, other in zip(found, together, strict=True):
+            if isinstance(one, ShortError):
+                assert str(one).partition(":")[2] == str(other).partition(":")[2]
+            else:
+                assert (users(one), one.part, one.repeated) == (users(other), other.part, other.repeated)
+        assert store.expire(DAY, old) == store.expire(DAY + 1, old)
+        assert store.left(DAY).tolist() == store.left(DAY + 1).tolist()
+        assert store.answered(DAY) == store.answered(DAY + 1)
+    for u in range(5):
+        plain, marked = (stores[0].matches(day, u) for day in (DAY, DAY + 1))
+        assert [replace(match, item=match.item + "'") for match in plain] == marked
+
+
+def test_what_others_did_since_this_process_last_looked(opened: Callable[[], MatchStore]) -> None:
+    one, other = opened(), opened()
+    one.open_day(DAY, np.array([1, 3, 400]))
+    assert users(one.reserve(DAY, asked("first", [2]))) == [2]
+    other.reserve(DAY, asked("a", [0, 1]))
+    other.show(DAY, 1, "a")
+    assert users(one.reserve(DAY, asked("b", [0, 1, 2]))) == [1, 2], "the only place of 0 is gone"
+    for number in range(150):
+        other.reserve(DAY, asked(f"other {number}", [2, 1], 1 + (number == 149)))
+    assert users(one.reserve(DAY, asked("c", [2, 1]))) == [2]
+    other.reserve(DAY, asked("late", [2], made=9_000))
+    assert other.expire(DAY, 5_000) == 156
+    assert users(one.reserve(DAY, asked("d", [0, 1, 2]))) == [0, 1, 2]
+    assert one.left(DAY).tolist() == other.left(DAY).tolist() == [0, 1, 398]
+    other.forget(DAY)
+    other.open_day(DAY, np.array([1, 1]))
+    assert users(one.reserve(DAY, asked("e", [0, 1, 2]))) == [0, 1]
+    assert one.matches(DAY, 0) == [Match("e", 0.5, False)]
+
+
+def test_a_call_that_fails_leaves_no_trace(store: MatchStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the second request of two, in SQLite as a full disk; the copy in memory goes with it."""
+    store.reserve(DAY, asked("a", [0]))
+    bad = asked("b", [3])
+    object.__setattr__(bad, "item", "\ud800")
+    for _ in range(2):
+        with pytest.raises(ValueError):
+            store.reserve_many(DAY, [asked("c", [0, 1]), bad])
+        if isinstance(store, SqliteStore):
+            assert store.answer("c") is None and store.left(DAY).tolist() == [1, 1, 0, 3]
+    assert store.left(DAY).tolist() == [1, 1, 0, 3]
+
+
 def test_several_at_once_never_exceed_a_capacity(opened: Callable[[], MatchStore]) -> None:
     opened().open_day(DAY, np.full(20, 3))
     stores, got = [opened() for _ in range(4)], []
@@ -290,3 +379,55 @@ def test_a_server_that_a_crash_could_make_a_liar_is_refused(
 def test_a_server_that_is_not_there_is_an_error(url: str) -> None:
     with pytest.raises(StoreError, match="the Redis store"):
         RedisStore(url)
+
+
+def test_a_file_of_an_earlier_format_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "old.db"
+    old = apsw.Connection(str(path))
+    old.execute("CREATE TABLE match (day INTEGER)")
+    old.close()
+    with pytest.raises(StoreError, match="format 0, expected 2: take a new file"):
+        SqliteStore(path)
+
+
+def test_a_server_with_an_earlier_format_is_refused(redis_server: str, tmp_path: Path) -> None:
+    import redis
+
+    with redis.Redis.from_url(redis_server) as client:
+        client.hset(tmp_path.name, "p:5:1", "3")
+        with pytest.raises(StoreError, match="format 1, expected 2: take an empty server, or another prefix"):
+            RedisStore(redis_server, tmp_path.name)
+        assert client.hlen(tmp_path.name) == 1
+
+
+def test_a_redis_day_half_forgotten_is_forgotten_before_it_is_opened(redis_server: str, tmp_path: Path) -> None:
+    import redis
+
+    store = RedisStore(redis_server, tmp_path.name)
+    store.open_day(DAY, np.array([1, 1]))
+    store.reserve(DAY, asked("a", [0]))
+    with redis.Redis.from_url(redis_server) as client:
+        client.hdel(tmp_path.name, f"w:{DAY}")  # so far somebody came who was killed
+        with pytest.raises(StoreError, match="day 5 is not open"):
+            store.reserve(DAY, asked("b", [1]))
+        store.open_day(DAY, np.array([1, 1]))
+        assert store.answer("a") is None and store.left(DAY).tolist() == [1, 1]
+        store.forget(DAY)
+        assert client.hkeys(tmp_path.name) == [b"version"]
+    store.close()
+
+
+@pytest.mark.parametrize(
+    "event", [Given("ä\n", 3, -5, np.array([7, 1]), np.array([0.5, -1])), Seen(4, "x y"), Expired(-9)]
+)
+def test_events_are_read_as_written(event: Event) -> None:
+    back = decode(event.encode())
+    assert back.encode() == event.encode() and type(back) is type(event)
+    if isinstance(event, Given) and isinstance(back, Given):
+        assert (back.item, back.part, back.made, back.user.tolist()) == ("ä\n", 3, -5, [7, 1])
+
+
+@pytest.mark.parametrize("bytes_", [b"", b"A 0 0 9\nshort", b"S x\n", b"Q 1\n", b"A 0 0\n"])
+def test_bytes_that_are_no_event(bytes_: bytes) -> None:
+    with pytest.raises(ValueError):
+        decode(bytes_)

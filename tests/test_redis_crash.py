@@ -40,7 +40,7 @@ def test_a_server_killed_under_its_writers(  # noqa: PLR0917
     server, where = redis_in(folder, port), f"redis://127.0.0.1:{port}/0"
     with contextlib.closing(store_writer.open_store(where)) as store:
         store.open_day(DAY, CAPACITY)
-    with store_crowd.Crowd([WRITER, where], tmp_path, 21, DAY, USERS, 20_000) as crowd:
+    with store_crowd.Crowd([WRITER, where], tmp_path, 21, DAY, USERS, 1_250 * writers) as crowd:
         crowd.start(writers)
         crowd.wait_until_working()
         for _ in range(kills):

@@ -1,5 +1,6 @@
 """The HTTP service: what it answers, whom it refuses, and that its own description is true."""
 
+import asyncio
 import contextlib
 import os
 import re
@@ -18,11 +19,13 @@ import numpy as np
 import pytest
 import uvicorn
 
-from dualrec.alloc import service
+from dualrec.alloc import request_guard, service
 from dualrec.alloc.config import load_config
+from dualrec.alloc.match_store import StoreError
 from dualrec.alloc.night import run_night
 from dualrec.alloc.sqlite_store import SqliteStore
-from dualrec.alloc.stream import Stream
+from dualrec.alloc.store_queue import StoreQueue
+from dualrec.alloc.stream import Stream, Upload
 from dualrec.alloc.stream_prices import StreamPrices
 from dualrec.alloc.tables import DAY_MS
 from dualrec.solvers.online_prices import BidCurves
@@ -141,7 +144,7 @@ def test_keys_sizes_and_bodies(tmp_path: Path) -> None:
             assert client.post("/items", json=UPLOAD, headers=header).status_code == 401
         assert client.get("/health").json() == {"status": "ok"}
         client.headers["Authorization"] = f"Bearer {KEY}"
-        assert client.post("/items", content=b"x" * (service.MOST_BYTES + 1)).status_code == 413
+        assert client.post("/items", content=b"x" * (request_guard.MOST_BYTES + 1)).status_code == 413
         assert client.post("/items", content=iter([b"{}"])).status_code == 411
         assert client.request("GET", "/health", content=iter([b"x"])).status_code == 411
         assert client.post("/items", content=b"{").status_code == 422
@@ -162,6 +165,52 @@ def test_a_store_that_fails_is_said_and_the_service_goes_on(tmp_path: Path) -> N
         stream.store.close()
         stream.store, stream.day = good, -1
         assert client.post("/items", json=UPLOAD).status_code == 200
+
+
+def test_uploads_that_wait_are_allocated_together_in_their_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stream, batches = stream_of(tmp_path, np.arange(8)), []
+    gate, allocate_many = threading.Event(), stream.allocate_many
+
+    def slowly(uploads: list[Upload], now: int) -> list:
+        gate.wait(30)
+        batches.append([one.item for one in uploads])
+        return allocate_many(uploads, now)
+
+    monkeypatch.setattr(stream, "allocate_many", slowly)
+    uploads = [Upload("first", [0], [1.0], 1), *(Upload(f"i{k}", [1, 2 + k], [2.0, 1.0], 1) for k in range(4))]
+    uploads[2:2] = [Upload("bad", [1, 1], [1.0, 1.0], 1)]
+
+    async def ask() -> list:
+        queue = StoreQueue(stream, lambda: NOON / 1000)
+        tasks = [asyncio.create_task(queue.allocate(uploads[0]))]
+        await asyncio.sleep(0.05)  # the first is at work, behind the gate
+        tasks += [asyncio.create_task(queue.allocate(upload)) for upload in uploads[1:]]
+        await asyncio.sleep(0.05)
+        tasks[-1].cancel()  # who goes away is answered all the same
+        gate.set()
+        found = await asyncio.gather(*tasks, return_exceptions=True)
+        return [*found, await queue.run(stream.matches, 5)]
+
+    found = asyncio.run(ask())
+    assert batches == [["first"], ["i0", "bad", "i1", "i2", "i3"]]
+    assert "stands twice" in str(found[2]) and isinstance(found[5], asyncio.CancelledError)
+    assert [found[k].user.tolist() for k in (0, 1, 3, 4)] == [[0], [1], [1], [4]], "two places of 1, then the next best"
+    assert [match.item for match in found[6]] == ["i3"]
+    stream.store.close()
+
+
+def test_a_store_that_fails_fails_all_that_waited(tmp_path: Path) -> None:
+    stream = stream_of(tmp_path, np.arange(3))
+    stream.store.close()
+
+    async def ask() -> list:
+        queue = StoreQueue(stream, lambda: NOON / 1000)
+        asked = (queue.allocate(Upload(f"i{k}", [k], [1.0], 1)) for k in range(3))
+        return await asyncio.gather(*asked, return_exceptions=True)
+
+    assert all(isinstance(one, StoreError) for one in asyncio.run(ask()))
 
 
 @pytest.fixture(scope="module")
@@ -222,7 +271,7 @@ def test_without_a_key_it_does_not_listen_to_other_machines(run_dir: Path, tmp_p
 
 
 def test_a_client_that_dawdles_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(service, "BODY_SECONDS", 0.2)
+    monkeypatch.setattr(request_guard, "BODY_SECONDS", 0.2)
 
     def slowly() -> Iterator[bytes]:
         yield b"{"

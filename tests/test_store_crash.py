@@ -112,7 +112,7 @@ def test_sixteen_writers_killed_two_hundred_times(
 @pytest.mark.parametrize(
     ("kind", "words"),
     [
-        ("LateMatches", ["expected", "together"]),
+        ("LateAnswers", ["which no answer lists"]),
         ("StalePlaces", ["over its capacity"]),
         ("LateCommit", ["acknowledged, the store has no answer"]),
     ],

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dualrec.alloc.config import load_config
@@ -211,6 +211,51 @@ def test_one_that_has_not_heard_of_the_others_reads_anew_before_it_gives_too_few
 def test_a_number_that_only_json_can_write(store: MatchStore) -> None:
     found = answer_line(Stream(prices_of([1]), store), b'{"item": "a", "users": [10], "scores": [1e400]}', 1, 2)
     assert "finite" in found["error"]
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.lists(
+        st.lists(
+            st.tuples(
+                st.sampled_from("abcdef"),
+                st.integers(0, 1),
+                st.lists(st.sampled_from([10, 20, 30, 40, 50, 99]), max_size=5),
+                st.integers(0, 4),
+            ),
+            max_size=5,
+        ),
+        max_size=4,
+    ),
+    st.lists(st.integers(0, 3), min_size=5, max_size=5),
+)
+def test_many_together_are_allocated_as_one_after_the_other(
+    tmp_path_factory: pytest.TempPathFactory, batches: list, capacity: list[int]
+) -> None:
+    """With a user twice in an upload, items again and top-ups among them."""
+    folder = tmp_path_factory.mktemp("both")
+    one, many = (Stream(prices_of(capacity, 0.1), SqliteStore(folder / name)) for name in ("one.db", "many.db"))
+    for batch in batches:
+        uploads = [
+            Upload(item, user, [1 / (1 + k) for k in range(len(user))], demand, part=part)
+            for item, part, user, demand in batch
+        ]
+        found = []
+        for asked in uploads:
+            try:
+                found.append(one.allocate(asked, NOON))
+            except InputError as error:
+                found.append(error)
+        for alone, together in zip(found, many.allocate_many(uploads, NOON), strict=True):
+            assert type(alone) is type(together)
+            if isinstance(alone, InputError):
+                assert str(alone) == str(together)
+            else:
+                assert (one.names(alone), alone.repeated) == (many.names(together), together.repeated)
+        assert one._rule.answered == many._rule.answered
+        assert one._rule.left.tolist() == many._rule.left.tolist() == many.store.left(many.day).tolist()
+    for stream in (one, many):
+        stream.store.close()
 
 
 @given(st.one_of(st.binary(max_size=40), FIELDS.map(lambda given: json.dumps(given).encode())))
