@@ -15,7 +15,7 @@ from .night import run_key
 from .progress import Progress
 from .show import format_number, format_table
 from .stage import Stage
-from .stage_list import STAGES
+from .stage_list import EVALUATED
 from .stage_store import FinishedStage, run_stages
 
 FOLDER = "evaluation"
@@ -144,4 +144,4 @@ def _shown(days: Sequence[int]) -> str:
     return ", ".join(map(str, days))
 
 
-_MODEL = Evaluation("", STAGES[:-1], _result, _pooled, days_table)
+_MODEL = Evaluation("", EVALUATED, _result, _pooled, days_table)

@@ -16,7 +16,7 @@ from .lock import run_lock
 from .night import run_key
 from .progress import Progress
 from .show import format_table
-from .stage_list import STAGES
+from .stage_list import EVALUATED
 from .stage_store import run_stages
 
 FOLDER = "experiment"
@@ -111,7 +111,7 @@ def _one_run(config: Config, folder: Path, progress: Progress) -> dict[str, Any]
     if stored.exists():
         progress.note("reused")
         return dict(load_json(stored))
-    finished = run_stages(STAGES[:-1], config, folder / "work", progress, fingerprint)
+    finished = run_stages(EVALUATED, config, folder / "work", progress, fingerprint)
     about = load_json(finished["tables"].folder / "night.json")
     if not about["has_truth"]:
         raise InputError(f"day {about['day']} has no truth window in the data, which an experiment needs")

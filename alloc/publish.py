@@ -60,6 +60,7 @@ def _fill(folder: Path, name: str, key: str, files: Mapping[str, Path], texts: M
     """Make the folder of a run with its files and their manifest."""
     folder.mkdir()
     for published, source in files.items():
+        (folder / published).parent.mkdir(exist_ok=True)
         copy_file(source, folder / published)
     for published, text in texts.items():
         write_text(folder / published, text)

@@ -3,6 +3,7 @@
 A stage's function is named, not imported: it loads when the stage starts, so a stage that is reused loads nothing.
 """
 
+from .serving_names import SERVING, SERVING_FILES
 from .stage import Stage
 
 EVERY_SECTION = ("seed", "data", "activity", "towers", "retrieval", "score", "allocation", "evaluate")
@@ -41,6 +42,12 @@ STAGES = (
         ("seed", "allocation", "evaluate"),
     ),
     Stage(
+        "serving",
+        "dualrec.alloc.stage_serving:run",
+        ("tables", "retrieval", "ranking"),
+        ("towers", "score"),
+    ),
+    Stage(
         "report",
         "dualrec.alloc.stage_report:run",
         ("tables", "activity", "retrieval", "ranking", "candidates", "allocation", "evaluation"),
@@ -48,9 +55,13 @@ STAGES = (
     ),
 )
 
+EVALUATED = tuple(stage for stage in STAGES if stage.name not in {"serving", "report"})
+"""What an evaluation needs."""
+
 PUBLISHED = {
     "matches.parquet": "allocation",
     "prices.parquet": "allocation",
     "metrics.json": "report",
     "report.html": "report",
+    **{f"{SERVING}/{name}": "serving" for name in SERVING_FILES},
 }

@@ -1,6 +1,7 @@
 """Stage `ranking`: how much each new item will draw, the heads, and the user's factor of the score."""
 
 import dataclasses
+from hashlib import sha256
 
 import numpy as np
 import torch
@@ -14,12 +15,13 @@ from ..models.pair_scores import DEFAULT_BETA, EXPLICIT
 from ..models.tower_inputs import ItemInputs, item_inputs, user_inputs
 from ..models.towers import Towers, all_items, all_users
 from .activity_cut import activity_factor, activity_threshold
-from .artifacts import load_array, save_arrays, save_json
+from .artifacts import load_array, save_arrays, save_json, write_bytes
 from .errors import InputError
 from .night_view import NightView, load_view
 from .stage import StageContext
 from .tower_store import load_towers, vocabulary_sha256
 
+RATE_TREES, RATE_FILE = "item_rate_trees.json", "item_rate.json"
 _MOST_ROWS = 200_000
 
 
@@ -55,7 +57,10 @@ def run(context: StageContext) -> None:
 
 
 def item_shares(context: StageContext, view: NightView, past: Log) -> np.ndarray:
-    """float64[new items]: expected share of active users, from the past days whose outcome is known."""
+    """float64[new items]: expected share of active users, from the past days whose outcome is known.
+
+    Writes the trees, for items that come later, and `item_rate.json`.
+    """
     options = context.config.towers
     seen = outcomes(past, options.target_days)
     creator = view.tables.item_creator
@@ -73,7 +78,13 @@ def item_shares(context: StageContext, view: NightView, past: Log) -> np.ndarray
     trees, factor = train_item_rate(rows)
     inputs, known = _item_inputs(past, view, view.day)
     task.advance(1)
-    return predict_item_rate(trees, factor, rate_features(inputs, known, view.day, seen, options.target_days, creator))
+    features = rate_features(inputs, known, view.day, seen, options.target_days, creator)
+    share = predict_item_rate(trees, factor, features)
+    raw = bytes(trees.save_raw("json"))
+    write_bytes(context.out / RATE_TREES, raw)
+    about = {"factor": factor, "mean_log_share": float(np.log(share).mean()), "trees_sha256": sha256(raw).hexdigest()}
+    save_json(context.out / RATE_FILE, about)
+    return share
 
 
 def head_weights(heads: tuple[str, ...], options: ScoreOptions) -> list[float]:

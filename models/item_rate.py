@@ -60,16 +60,22 @@ def rate_features(
 
     Only items whose window had closed by the end of ``day`` are looked at. ``creator``: int32[items], -1 unknown, or None.
     """
-    closed = past.upload_day + target_days <= day
+    closed = closed_items(past, target_days, day)
     same_day = np.bincount(np.maximum(inputs.token, 0), inputs.token >= 0, minlength=log.tokens)
     columns = [
         *inputs.dense.T,
-        *_group_mean(log.token, log.token[inputs.rows], closed, past, day),
+        *group_means(log.token, closed, past, day)[:, log.token[inputs.rows]],
         np.where(inputs.token >= 0, same_day[inputs.token], 0),
     ]
     if creator is not None:
-        columns += _group_mean(creator, creator[inputs.rows], closed, past, day)
+        columns += [*group_means(creator, closed, past, day)[:, creator[inputs.rows]]]
     return np.stack(columns, 1).astype(np.float32)
+
+
+def closed_items(past: Outcomes, target_days: int, day: int) -> np.ndarray:
+    """bool[items]: whose window had closed by the end of ``day``."""
+    closed: np.ndarray = past.upload_day + target_days <= day
+    return closed
 
 
 def train_item_rate(rows: list[RateRows]) -> tuple[xgboost.Booster, float]:
@@ -102,10 +108,9 @@ def damped(share: np.ndarray, exponent: float) -> np.ndarray:
     return np.exp(exponent * np.log(share) + (1 - exponent) * np.log(share).mean())
 
 
-def _group_mean(
-    group: np.ndarray, wanted: np.ndarray, closed: np.ndarray, past: Outcomes, day: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Decayed, smoothed mean log share of the closed items of each wanted group, and the weight behind it."""
+def group_means(group: np.ndarray, closed: np.ndarray, past: Outcomes, day: int) -> np.ndarray:
+    """float64[2, groups + 1]: decayed, smoothed mean log share of the closed items of each group, and the weight behind it;
+    last of all those of group -1."""
     rows = np.flatnonzero(closed & (group >= 0))
     weight = _DAILY_WEIGHT ** (day - past.upload_day[rows])
     size = int(group.max(initial=-1)) + 1
@@ -113,4 +118,4 @@ def _group_mean(
     mass = np.bincount(group[rows], weight, minlength=size)
     overall = total.sum() / max(mass.sum(), 1e-9)
     mean = np.append((total + _SMOOTHING * overall) / (mass + _SMOOTHING), overall)
-    return mean[wanted], np.append(mass, 0.0)[wanted]
+    return np.stack([mean, np.append(mass, 0.0)])

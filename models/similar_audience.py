@@ -26,7 +26,7 @@ def similar_audience(log: Log, day: int, items: np.ndarray, history: History) ->
     if log.content.shape[1]:
         service = content_similarity(log.content, "content", np.diff(met.indptr) > 0)
         return _mean(service.nearest(items, SIMILAR) @ met, history)
-    members = _members(log)
+    members = category_members(log)
     by_category, by_category_content = _mean(members @ met, history)
     place = np.where(log.token[items] >= 0, log.token[items], log.tokens)
     padded = sparse.vstack([by_category, sparse.csr_matrix((1, log.tokens), dtype=np.float32)], format="csr")
@@ -38,7 +38,7 @@ def nobody(log: Log, items: int) -> tuple[sparse.csr_matrix, np.ndarray]:
     return sparse.csr_matrix((items, log.tokens), dtype=np.float32), np.zeros((items, log.content.shape[1]), np.float32)
 
 
-def _members(log: Log) -> sparse.csr_matrix:
+def category_members(log: Log) -> sparse.csr_matrix:
     """1 where an item (column) is of a category (row)."""
     known = np.flatnonzero(log.token >= 0)
     return sparse.csr_matrix((np.ones(len(known)), (log.token[known], known)), shape=(log.tokens, log.items))

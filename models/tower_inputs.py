@@ -67,13 +67,23 @@ def item_inputs(log: Log, day: int, items: np.ndarray, history: History, *, simi
     ``similar``: whether the users of similar items are wanted, which cost about as much as all the rest; else they are 0.
     """
     tokens, content, touched = audience(log, items, history)
-    angle = (log.upload[items] % 1) * 2 * np.pi
     # A new item that is its own token has no weights of its own yet.
     token = np.full(len(items), -1, np.int64) if log.tokens_are_items else log.token[items].astype(np.int64)
-    heat = np.log1p(_recent(log, day)[token]) / 4
-    dense = np.stack([np.sin(angle), np.cos(angle), angle / np.pi - 1, np.log1p(touched), heat], 1)
+    dense = item_dense(log.upload[items] % 1, touched, token_heat(log, day)[token])
     others = similar_audience(log, day, items, history) if similar else nobody(log, len(items))
-    return ItemInputs(items, token, log.content[items], dense.astype(np.float32), tokens, content, touched, *others)
+    return ItemInputs(items, token, log.content[items], dense, tokens, content, touched, *others)
+
+
+def item_dense(moment: np.ndarray, touched: np.ndarray, heat: np.ndarray) -> np.ndarray:
+    """float32[n, 5] of items uploaded at ``moment`` of their day, from 0 to 1, which so many users have touched."""
+    angle = moment * 2 * np.pi
+    return np.stack([np.sin(angle), np.cos(angle), angle / np.pi - 1, np.log1p(touched), heat], 1).astype(np.float32)
+
+
+def token_heat(log: Log, day: int) -> np.ndarray:
+    """float64[tokens + 1]: how much each token was used lately, 0 for token -1, the last."""
+    heat: np.ndarray = np.log1p(_recent(log, day)) / 4
+    return heat
 
 
 def _recent(log: Log, day: int) -> np.ndarray:

@@ -11,6 +11,7 @@ import torch
 from scipy import sparse
 from torch import Tensor, nn
 
+from .history import History
 from .torch_threads import one_thread
 from .tower_inputs import MAX_CODES, TOUCHED, ItemInputs, UserInputs
 
@@ -94,7 +95,25 @@ class Towers(nn.Module):
         if self.shape.ef:
             vector = vector + self.audience_scale * self._met(inputs.audience, inputs.audience_content, rows)
             vector = vector + self.similar_scale * self._met(inputs.similar, inputs.similar_content, rows)
-        else:
+        return self._with_features(vector, dense)
+
+    def new_items(self, token: np.ndarray, content: np.ndarray, dense: np.ndarray, similar: np.ndarray) -> Tensor:
+        """Vectors float32[n, 2 * dim] of items that nobody has met yet, from token int64[n], content and dense as in
+        ``ItemInputs``, and float32[n, dim]: `history_vectors` of who met similar items, averaged."""
+        known = torch.from_numpy(token)
+        vector = self.token(known.clamp(min=0)) * (known >= 0)[:, None]
+        if self.content is not None:
+            vector = vector + self.content(torch.from_numpy(content))
+        if self.shape.ef:
+            vector = vector + self.similar_scale * torch.from_numpy(similar)
+        return self._with_features(vector, torch.from_numpy(dense))
+
+    def history_vectors(self, history: History, rows: np.ndarray) -> Tensor:
+        """float32[n, dim]: what the users ``rows`` have done, as an item's audience sees it."""
+        return self._met(history.weights[-1], history.content, rows)
+
+    def _with_features(self, vector: Tensor, dense: Tensor) -> Tensor:
+        if not self.shape.ef:
             dense[:, TOUCHED] = 0
         return torch.cat([vector, self.item(torch.cat([dense, vector], 1))], 1)
 
@@ -124,6 +143,24 @@ def all_users(towers: Towers, inputs: UserInputs, rows: np.ndarray) -> tuple[np.
 def all_items(towers: Towers, inputs: ItemInputs) -> np.ndarray:
     """Vectors float32[n, 2 * dim] of all items of ``inputs``, on one thread."""
     return towers.items(inputs, np.arange(len(inputs.rows))).numpy()
+
+
+@one_thread()
+@torch.no_grad()
+def all_history_vectors(towers: Towers, history: History) -> np.ndarray:
+    """`Towers.history_vectors` float32[users, dim] of all users, on one thread."""
+    rows = np.arange(len(history.totals))
+    parts = [towers.history_vectors(history, rows[at : at + _BATCH]) for at in range(0, len(rows), _BATCH)]
+    return torch.cat(parts).numpy()
+
+
+@one_thread()
+@torch.no_grad()
+def new_item_vectors(
+    towers: Towers, token: np.ndarray, content: np.ndarray, dense: np.ndarray, similar: np.ndarray
+) -> np.ndarray:
+    """`Towers.new_items`, float32[n, 2 * dim], on one thread."""
+    return towers.new_items(token, content, dense, similar).numpy()
 
 
 def _tensor(array: np.ndarray, rows: np.ndarray) -> Tensor:

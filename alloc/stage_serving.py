@@ -1,0 +1,60 @@
+"""Stage `serving`: all that scores an item which comes after the night against every user of the night."""
+
+import numpy as np
+import torch
+
+from ..models.heads import head_rates
+from ..models.item_lookups import ItemLookups, group_rates, item_lookups
+from ..models.item_rate import outcomes
+from .artifacts import copy_file, load_array, load_json, save_arrays, save_json
+from .authors import author_rows
+from .night_view import NightView, load_view
+from .serving_names import ABOUT_FILE, CREATORS, OF_ITEMS, SERVING, TOWERS_FILE, TREES_FILE
+from .stage import StageContext
+from .stage_ranking import RATE_FILE, RATE_TREES
+from .tower_store import FILE, load_towers, vocabulary_sha256
+
+SCHEMA = 1
+
+
+def run(context: StageContext) -> None:
+    """Write the folder `serving`: towers, trees of the item's rate, users' vectors and rates, lookups, `serving.json`."""
+    torch.set_num_threads(1)
+    view = load_view(context.input("tables"))
+    retrieval, ranking, out = context.input("retrieval"), context.input("ranking"), context.out / SERVING
+    out.mkdir()
+    copy_file(retrieval / FILE, out / TOWERS_FILE)
+    copy_file(ranking / RATE_TREES, out / TREES_FILE)
+    for folder, names in ((retrieval, ("user_vector", "user_bias")), (ranking, ("user_rate", "factor"))):
+        for name in names:
+            copy_file(folder / f"{name}.npy", out / f"{name}.npy")
+    lookups = _lookups(context, view)
+    creators = view.tables.creators
+    names = np.zeros(0, np.int64) if view.tables.item_creator is None or creators is None else creators.ids
+    save_arrays(out, **{name: getattr(lookups, name) for name in OF_ITEMS}, **{CREATORS: np.asarray(names)})
+    save_json(out / ABOUT_FILE, _about(context, view))
+
+
+def _lookups(context: StageContext, view: NightView) -> ItemLookups:
+    past, group = view.past, view.group
+    rates = group_rates(group, head_rates(past, view.tables.heads, group), int(group.max(initial=-1)) + 1)
+    towers = load_towers(context.input("retrieval"), vocabulary_sha256(view.tables))
+    days = context.config.towers.target_days
+    return item_lookups(past, view.day, outcomes(past, days), days, view.tables.item_creator, towers, rates)
+
+
+def _about(context: StageContext, view: NightView) -> dict[str, object]:
+    """What is no array: the heads with their weights, categories, width of the content, and how the rate is made."""
+    ranking = load_json(context.input("ranking") / "ranking.json")
+    rate = load_json(context.input("ranking") / RATE_FILE)
+    tables = view.tables
+    return {
+        "schema": SCHEMA,
+        "heads": ranking["heads"],
+        "beta": ranking["beta"],
+        "categories": None if tables.item_category is None else list(tables.categories),
+        "content": int(view.log.content.shape[1]),
+        "group": "category" if tables.item_creator is None else "creator",
+        "authors_are_users": author_rows(tables) is not None,
+        "rate": {**rate, "exponent": context.config.score.rate_exponent},
+    }
