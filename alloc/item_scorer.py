@@ -6,24 +6,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 import xgboost
 
-from ..models.heads import Head
 from ..models.item_lookups import ItemLookups
 from ..models.item_rate import predict_item_rate
 from ..models.pair_scores import PairScorer
+from ..models.torch_threads import one_thread
 from ..models.towers import Towers, new_item_vectors
 from .errors import InputError
 from .model_log import unit_length
-
-NOBODY = np.zeros(0, np.int64)
-
-
-@dataclass(frozen=True)
-class NewItem:
-    """What is known of an item at its upload; None where it is not. ``content``: one number for each of the night's."""
-
-    category: str | int | None = None
-    creator: str | int | None = None
-    content: Sequence[float] | None = None
+from .new_item import NewItem
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +35,8 @@ class Rate:
 @dataclass(frozen=True, eq=False)
 class ItemScorer:
     """Of one night: ``users`` scores pairs and has no items; ``creators`` are sorted ids; ``author`` int64[creators]: the
-    place of the user who is that creator, -1 for others. ``categories`` are None and ``content`` is 0 where the night has none.
+    place of the user who is that creator, -1 for others. ``categories``: their codes, None where the night has none.
+    ``content``: how many numbers, 0 where it has none. One at a time.
     """
 
     towers: Towers
@@ -57,6 +48,7 @@ class ItemScorer:
     author: np.ndarray
     content: int
 
+    @one_thread()
     def scores(self, item: NewItem, moment: float) -> np.ndarray:
         """float32[users] >= 0, in the night's units; 0 for the author.
 
@@ -102,7 +94,8 @@ class ItemScorer:
 
     def _content(self, content: Sequence[float] | None) -> np.ndarray:
         """float32[1, d] of length 1, or 0 where all numbers are."""
-        given = np.zeros(0, np.float32) if content is None else np.asarray(content, np.float32)
+        with np.errstate(over="ignore"):
+            given = np.zeros(0, np.float32) if content is None else np.asarray(content, np.float64).astype(np.float32)
         if given.shape != (self.content,):
             expected = (
                 f"{self.content} numbers as in the night" if self.content else "none: the night's items have none"
@@ -112,18 +105,3 @@ class ItemScorer:
         if bad.size:
             raise InputError(f"content is {given[bad[0]]} at place {bad[0]}, expected finite float32 numbers")
         return unit_length(given[None])
-
-
-def of_users(  # noqa: PLR0917
-    user_vector: np.ndarray,
-    user_bias: np.ndarray,
-    user_rate: np.ndarray,
-    factor: np.ndarray,
-    heads: tuple[Head, ...],
-    beta: np.ndarray,
-) -> PairScorer:
-    """A `PairScorer` without items."""
-    none = np.zeros((0, user_vector.shape[1]), np.float32)
-    return PairScorer(
-        user_vector, user_bias, none, none[:, 0], heads, beta, user_rate, none[:, : len(heads)], factor, NOBODY
-    )

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from .errors import InputError
+from .serving_names import scorer_of
 from .stream import Stream
 from .stream_lines import open_store
 from .stream_prices import load_stream_prices
@@ -39,7 +40,8 @@ def serve(run_dir: Path, store: str, host: str, port: int) -> None:
     if key is not None and not key.isascii():
         raise InputError(f"{KEY_VARIABLE} has characters that are not ASCII, which no header can carry")
     with contextlib.closing(_listening(host, port)) as listener:
-        app = make_app(Stream(load_stream_prices(run_dir), open_store(store)), key)
+        prices = load_stream_prices(run_dir)
+        app = make_app(Stream(prices, open_store(store), scorer_of(run_dir, prices.user_ids)), key)
         config = uvicorn.Config(
             app,
             log_level="warning",

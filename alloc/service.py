@@ -9,18 +9,20 @@ from fastapi import FastAPI, HTTPException, Path, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, PlainTextResponse
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from starlette.exceptions import HTTPException as HTTPError
 
 from ..solvers.errors import ProblemError
 from .combined import BoostControl, combine
 from .errors import InputError
 from .match_store import MOST_ITEM_CHARACTERS, StoreError
+from .new_item import NewItem, check_form
 from .request_guard import RequestGuard
 from .store_queue import StoreQueue
 from .stream import Stream, Upload
 
 MOST_CANDIDATES = 100_000
+MOST_CONTENT = 10_000
 _INT64 = 2**63 - 1
 _OPEN = ("/health",)
 _OF_BODIES = (400, 401, 408, 411, 413, 422)
@@ -35,25 +37,34 @@ class _Body(BaseModel):
 
 
 class UploadBody(_Body):
-    """A new item with its candidates; scores in the units of the night's."""
+    """A new item with its candidates, scores in the units of the night's; or with what is known of it: category, creator,
+    content. Then users are sought among all of the night."""
 
     item: ItemId
-    scores: list[Annotated[float, Field(ge=0, allow_inf_nan=False)]] = Field(max_length=MOST_CANDIDATES)
+    scores: list[Annotated[float, Field(ge=0, allow_inf_nan=False)]] = Field(default=[], max_length=MOST_CANDIDATES)
+    category: TextId | IntegerId | None = None
+    creator: TextId | IntegerId | None = None
+    content: list[Annotated[float, Field(allow_inf_nan=False)]] | None = Field(default=None, max_length=MOST_CONTENT)
     demand: int = Field(default=200, ge=0, le=MOST_CANDIDATES)
     part: int = Field(default=0, ge=0, le=1_000, description="1, 2, ... for top-ups")
+
+    @model_validator(mode="after")
+    def _one_form(self) -> "UploadBody":
+        check_form(self.model_fields_set)
+        return self
 
 
 class IntegerUpload(UploadBody):
     """A new item with its candidates, users named by integers."""
 
-    users: list[IntegerId] = Field(max_length=MOST_CANDIDATES)
+    users: list[IntegerId] = Field(default=[], max_length=MOST_CANDIDATES)
     excluded: list[IntegerId] = Field(default=[], max_length=MOST_CANDIDATES)
 
 
 class TextUpload(UploadBody):
     """A new item with its candidates, users named by text."""
 
-    users: list[TextId] = Field(max_length=MOST_CANDIDATES)
+    users: list[TextId] = Field(default=[], max_length=MOST_CANDIDATES)
     excluded: list[TextId] = Field(default=[], max_length=MOST_CANDIDATES)
 
 
@@ -204,7 +215,9 @@ class _Meters:
 
 
 def _asked(body: IntegerUpload | TextUpload) -> Upload:
-    return Upload(body.item, body.users, body.scores, body.demand, body.excluded, body.part)
+    described = check_form(body.model_fields_set)
+    new = NewItem(body.category, body.creator, body.content) if described else None
+    return Upload(body.item, body.users, body.scores, body.demand, body.excluded, body.part, new)
 
 
 def _id(stream: Stream, user: str) -> int:

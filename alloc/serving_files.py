@@ -9,9 +9,10 @@ import xgboost
 
 from ..models.heads import Head
 from ..models.item_lookups import ItemLookups
+from ..models.pair_scores import PairScorer
 from .artifacts import load_array, load_json
 from .errors import InputError
-from .item_scorer import ItemScorer, Rate, of_users
+from .item_scorer import ItemScorer, Rate
 from .serving_names import ABOUT_FILE, CREATORS, OF_ITEMS, OF_USERS, SERVING, TREES_FILE
 from .tower_store import load_towers
 
@@ -35,11 +36,7 @@ def load_item_scorer(run_dir: Path, user_ids: np.ndarray) -> ItemScorer:
             towers=load_towers(folder),
             rate=rate,
             lookups=ItemLookups(**{name: arrays[name] for name in OF_ITEMS}),
-            users=of_users(
-                *(arrays[name] for name in OF_USERS),
-                heads=tuple(Head(**head) for head in about["heads"]),
-                beta=np.array(about["beta"]),
-            ),
+            users=_users(arrays, tuple(Head(**head) for head in about["heads"]), np.array(about["beta"])),
             categories=None if names is None else {name: code for code, name in enumerate(names)},
             creators=arrays[CREATORS],
             author=_authors(arrays[CREATORS], user_ids, about["authors_are_users"]),
@@ -47,6 +44,20 @@ def load_item_scorer(run_dir: Path, user_ids: np.ndarray) -> ItemScorer:
         )
     except (KeyError, TypeError, ValueError, xgboost.core.XGBoostError) as error:
         raise InputError(f"{folder} is not a folder to score new items with: {error}") from None
+
+
+def _users(arrays: dict[str, np.ndarray], heads: tuple[Head, ...], beta: np.ndarray) -> PairScorer:
+    """A scorer of the users that has no items yet."""
+    none = np.zeros((0, arrays["user_vector"].shape[1]), np.float32)
+    return PairScorer(
+        **{name: arrays[name] for name in OF_USERS},
+        item_vector=none,
+        item_logit=none[:, 0],
+        item_rate=np.zeros((0, len(heads)), np.float32),
+        heads=heads,
+        beta=beta,
+        excluded=np.zeros(0, np.int64),
+    )
 
 
 def _rate(folder: Path, about: dict[str, Any]) -> Rate:

@@ -1,4 +1,14 @@
-"""The names of the files that a night publishes for items that come after it."""
+"""The names of the files that a night publishes for items that come after it, and their reader when it is first needed."""
+
+import functools
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from .item_scorer import ItemScorer
 
 SERVING = "serving"
 """Their folder in a run."""
@@ -25,3 +35,15 @@ SERVING_FILES = (
     ABOUT_FILE,
     *(f"{name}.npy" for name in (*OF_USERS, *OF_ITEMS, CREATORS)),
 )
+
+
+def scorer_of(run_dir: Path, user_ids: np.ndarray) -> "Callable[[], ItemScorer]":
+    """Loads the scorer of a run when it is first called: a stream whose uploads bring candidates never does."""
+
+    @functools.cache
+    def load() -> "ItemScorer":
+        from .serving_files import load_item_scorer
+
+        return load_item_scorer(run_dir, user_ids)
+
+    return load

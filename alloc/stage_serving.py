@@ -6,10 +6,10 @@ import torch
 from ..models.heads import head_rates
 from ..models.item_lookups import ItemLookups, group_rates, item_lookups
 from ..models.item_rate import outcomes
-from .artifacts import copy_file, load_array, load_json, save_arrays, save_json
+from .artifacts import copy_file, load_json, save_arrays, save_json
 from .authors import author_rows
 from .night_view import NightView, load_view
-from .serving_names import ABOUT_FILE, CREATORS, OF_ITEMS, SERVING, TOWERS_FILE, TREES_FILE
+from .serving_names import ABOUT_FILE, CREATORS, OF_ITEMS, OF_USERS, SERVING, TOWERS_FILE, TREES_FILE
 from .stage import StageContext
 from .stage_ranking import RATE_FILE, RATE_TREES
 from .tower_store import FILE, load_towers, vocabulary_sha256
@@ -25,13 +25,13 @@ def run(context: StageContext) -> None:
     out.mkdir()
     copy_file(retrieval / FILE, out / TOWERS_FILE)
     copy_file(ranking / RATE_TREES, out / TREES_FILE)
-    for folder, names in ((retrieval, ("user_vector", "user_bias")), (ranking, ("user_rate", "factor"))):
-        for name in names:
-            copy_file(folder / f"{name}.npy", out / f"{name}.npy")
+    for name in OF_USERS:
+        source = retrieval if name in {"user_vector", "user_bias"} else ranking
+        copy_file(source / f"{name}.npy", out / f"{name}.npy")
     lookups = _lookups(context, view)
     creators = view.tables.creators
-    names = np.zeros(0, np.int64) if view.tables.item_creator is None or creators is None else creators.ids
-    save_arrays(out, **{name: getattr(lookups, name) for name in OF_ITEMS}, **{CREATORS: np.asarray(names)})
+    ids = np.zeros(0, np.int64) if view.tables.item_creator is None or creators is None else creators.ids
+    save_arrays(out, **{name: getattr(lookups, name) for name in OF_ITEMS}, **{CREATORS: np.asarray(ids)})
     save_json(out / ABOUT_FILE, _about(context, view))
 
 

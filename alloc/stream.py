@@ -2,8 +2,9 @@
 
 import hashlib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -12,10 +13,17 @@ from ..solvers.ids import id_array
 from ..solvers.online import OnlineRule
 from .errors import InputError
 from .match_store import Answer, Match, MatchStore, Request, ShortError, StoreError, any_twice
+from .new_item import NewItem
 from .stream_prices import StreamPrices
+
+if TYPE_CHECKING:
+    from .item_scorer import ItemScorer
 
 SPARE = 1.25
 """The store is asked for this many times the users wanted, so that the next best stand in for those just taken by others."""
+
+SOUGHT = 4
+"""Times the users wanted that are kept of a search over all users, for when others take some of the best."""
 
 SYNC_ITEMS = 500
 """Uploads after which the places that others took are read again."""
@@ -29,6 +37,7 @@ class Upload:
     """A new item and its candidates: ``user`` ids with ``score``, finite and not negative, P(active) and all.
 
     ``excluded``: ids that must not get it (author, blocked, seen). ``part``: 1, 2, ... for a top-up after first feedback.
+    ``new``: what is known of the item, in place of users and scores: the stream looks for them itself.
     """
 
     item: str
@@ -37,6 +46,7 @@ class Upload:
     demand: int
     excluded: Sequence[int] | Sequence[str] = field(default=())
     part: int = 0
+    new: NewItem | None = None
 
 
 class Stream:
@@ -44,10 +54,15 @@ class Stream:
 
     Candidates that the night did not know are passed over. When the local day changes all places are free again. A clock
     that goes back stays on the later day, at the prices of its beginning; one that jumps ahead keeps the process there.
+
+    ``scorer``: called for each upload that brings no candidates, see `serving_files`.
     """
 
-    def __init__(self, prices: StreamPrices, store: MatchStore) -> None:
+    def __init__(
+        self, prices: StreamPrices, store: MatchStore, scorer: Callable[[], "ItemScorer"] | None = None
+    ) -> None:
         self.prices, self.store, self.day = prices, store, -1
+        self._scorer, self._everybody = scorer, np.arange(len(prices.user_ids))
         self._ids = pd.Index(prices.user_ids)
         self._rule = OnlineRule(prices.capacity, prices.curves)
         self._since, self._read_at = 0, 0
@@ -104,7 +119,7 @@ class Stream:
 
     def _checked_offer(self, upload: Upload, now: int) -> "_Offer | Exception":
         try:
-            return self._offer(upload, *self._candidates(upload), now)
+            return self._offer(upload, *self._candidates(upload, now), now)
         except (ValueError, OverflowError) as error:
             return error
 
@@ -114,8 +129,7 @@ class Stream:
         ShortError will come where the store has fewer users than seemed free, unless it is final.
         """
         wanted = int(np.ceil(upload.demand * SPARE))
-        gone = self.prices.gone(now) if self.prices.day(now) == self.day else 0.0
-        offered = self._rule.offer_one(user, score, wanted, gone)
+        offered = self._rule.offer_one(user, score, wanted, self._gone(now))
         best = offered[np.argsort(-self._rule.net(user[offered], score[offered]), kind="stable")]
         least = 0 if final or upload.part else min(upload.demand, len(best))
         request = Request(upload.item, user[best], score[best], upload.demand, now, upload.part, least)
@@ -202,8 +216,29 @@ class Stream:
         self._rule.know(self.store.left(day), self.store.answered(day))
         self.day, self._since, self._read_at = day, 0, now
 
-    def _candidates(self, upload: Upload) -> tuple[np.ndarray, np.ndarray]:
+    def _gone(self, now: int) -> float:
+        """Share of the day's uploads that has come; a clock that went back has the prices of the day's beginning."""
+        return self.prices.gone(now) if self.prices.day(now) == self.day else 0.0
+
+    def _sought(self, upload: Upload, new: NewItem, now: int) -> tuple[np.ndarray, np.ndarray]:
+        """Rows and scores of the best users at the present prices, sought among all users of the night."""
+        if self._scorer is None:
+            raise InputError(f"item {upload.item!r}: the night holds nothing to find users with; send users and scores")
+        if upload.demand < 0:
+            raise InputError(f"item {upload.item!r}: demand is {upload.demand}, expected 0 or more")
+        barred = self._rows(upload, upload.excluded)
+        try:
+            score = self._scorer().scores(new, self.prices.moment(now))
+        except InputError as error:
+            raise InputError(f"item {upload.item!r}: {error}") from None
+        score[barred[barred >= 0]] = 0
+        best = self._rule.offer_one(self._everybody, score, SOUGHT * upload.demand, self._gone(now))
+        return best, score[best]
+
+    def _candidates(self, upload: Upload, now: int) -> tuple[np.ndarray, np.ndarray]:
         """Rows and scores of the candidates that the night knows and that are not excluded, each once."""
+        if upload.new is not None:
+            return self._sought(upload, upload.new, now)
         score = np.asarray(upload.score, np.float64)
         if len(upload.user) != len(score):
             raise InputError(

@@ -7,11 +7,13 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import FrameType
+from types import FrameType, NoneType
 from typing import Any, BinaryIO
 
 from .errors import InputError
 from .match_store import MatchStore, StoreError
+from .new_item import read_new_item
+from .serving_names import scorer_of
 from .stream import Stream, Upload
 from .stream_prices import load_stream_prices
 
@@ -25,6 +27,9 @@ _FIELDS = {
     "demand": (int,),
     "excluded": (list,),
     "part": (int,),
+    "category": (str, int, NoneType),
+    "creator": (str, int, NoneType),
+    "content": (list,),
 }
 _LIMITS = {"demand": 1_000_000, "part": 1_000}
 
@@ -37,7 +42,7 @@ def answer_lines(run_dir: Path, store: str, source: str, demand: int) -> None:
     """
     prices = load_stream_prices(run_dir)
     with contextlib.closing(open_store(store)) as opened, _lines_of(source) as lines, _Stop() as stop:
-        stream = Stream(prices, opened)
+        stream = Stream(prices, opened, scorer_of(run_dir, prices.user_ids))
         for number, line in enumerate(stop.until_asked(_each(lines)), start=1):
             print(json.dumps(answer_line(stream, line, number, demand)), flush=True)
 
@@ -92,19 +97,20 @@ def read_upload(line: bytes, demand: int) -> Upload:
     for name, most in _LIMITS.items():
         if not 0 <= given.get(name, 0) <= most:
             raise InputError(f"{name} is {given[name]!r:.60}, expected 0 to {most:,}")
-    missing = [name for name in ("item", "users", "scores") if name not in given]
-    if missing:
-        raise InputError(f"{missing[0]} is missing")
-    for score in given["scores"]:
+    if "item" not in given:
+        raise InputError("item is missing")
+    new = read_new_item(given)
+    for score in given.get("scores", ()):
         if not isinstance(score, int | float) or isinstance(score, bool):
             raise InputError(f"score {score!r:.60}, expected a number")
     return Upload(
         item=str(given["item"]),
-        user=given["users"],
-        score=given["scores"],
+        user=given.get("users", ()),
+        score=given.get("scores", ()),
         demand=given.get("demand", demand),
         excluded=given.get("excluded", ()),
         part=given.get("part", 0),
+        new=new,
     )
 
 

@@ -31,9 +31,13 @@ class StreamPrices:
         """Local days since 1970 at a time in milliseconds since 1970."""
         return (now - self.day_start % DAY_MS) // DAY_MS
 
+    def moment(self, now: int) -> float:
+        """Time of day as a share of the local day, from 0 to 1."""
+        return (now - self.day_start) % DAY_MS / DAY_MS
+
     def gone(self, now: int) -> float:
         """Share of a usual day's uploads that has come by the time of day of ``now``; by the clock where there were none."""
-        at = (now - self.day_start) % DAY_MS / DAY_MS * QUARTERS
+        at = self.moment(now) * QUARTERS
         if not self.arrivals.sum():
             return at / QUARTERS
         full, part = int(at), at % 1

@@ -8,11 +8,11 @@ from .heads import HeadRates
 from .history import user_history
 from .item_rate import Outcomes, closed_items, group_means
 from .log import Log
+from .similar_audience import SIMILAR, category_members
 from .similarity import interactions
 from .sparse_top import largest
 from .tower_inputs import item_dense, token_heat
 from .towers import Towers, all_history_vectors
-from .similar_audience import SIMILAR, category_members
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,7 +24,7 @@ class ItemLookups:
     float32[groups + 1, heads]: what the heads know of the creator, or where the data has none of the category.
 
     Who met similar items: ``similar`` float64[tokens + 1, dim] by category, or by content ``near_content`` float64[n, d] of
-    length 1, ``near_met`` float64[n, dim] and ``near_weight`` float64[n] of the items that were met. Sizes are 0 where unused.
+    length 1, ``near_met`` float64[n, dim] and ``near_weight`` float64[n] of the items that were met. Of size 0 where unused.
     """
 
     heat: np.ndarray
@@ -63,7 +63,7 @@ class ItemLookups:
         return np.zeros((1, self.similar.shape[1]), np.float32)
 
 
-def item_lookups(
+def item_lookups(  # noqa: PLR0917
     log: Log,
     day: int,
     past: Outcomes,
@@ -72,7 +72,7 @@ def item_lookups(
     towers: Towers,
     group_rate: np.ndarray,
 ) -> ItemLookups:
-    """At the end of ``day``, with which ``log`` ends; ``creator`` int32[items] or None, ``group_rate`` from `group_rates`."""
+    """At the end of ``day``, with which ``log`` ends; ``creator`` int32[items] or None, ``group_rate``: `group_rates`."""
     closed = closed_items(past, target_days, day)
     known = np.zeros(0, np.int64) if log.tokens_are_items else log.token[log.new_items(day)]
     return ItemLookups(
