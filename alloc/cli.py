@@ -45,6 +45,8 @@ _EVALUATIONS = {
     Scores.CATEGORY: "dualrec.alloc.evaluate_category:evaluate_category",
 }
 
+_ARRIVALS = "dualrec.alloc.evaluate_arrivals:evaluate_arrivals"
+
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 app = typer.Typer(
@@ -158,13 +160,20 @@ def evaluate(
             "--scores", help="The night's models, or the user's share of the item's category times P(active)."
         ),
     ] = Scores.MODEL,
+    arrivals: Annotated[
+        bool,
+        typer.Option(
+            "--arrivals", help="Give each day's items to the stream in order of arrival, by the night before."
+        ),
+    ] = False,
     debug: DebugOption = False,
     overrides: Overrides = None,
 ) -> None:
     """Compare the nights of several days with the truth.
 
     Runs the night of each day, and sets each allocation beside what users did afterwards. With --scores category nothing
-    is trained but the activity model: what is compared is the allocation alone, with first come on the same scores.
+    is trained but the activity model: what is compared is the allocation alone, with first come on the same scores. With
+    --arrivals each day's items come one by one, at the scores and prices of the night before, beside the best in hindsight.
     """
     from .config import load_config
     from .progress import make_progress
@@ -172,7 +181,10 @@ def evaluate(
 
     settings = load_config(config, _overrides(data, out, overrides))
     chosen = _days(days)
-    print(resolve(_EVALUATIONS[scores])(settings, chosen, make_progress()))
+    if arrivals and scores is not Scores.MODEL:
+        raise typer.BadParameter("--arrivals scores by the night's models; leave --scores out")
+    place = _ARRIVALS if arrivals else _EVALUATIONS[scores]
+    print(resolve(place)(settings, chosen, make_progress()))
 
 
 @app.command("evaluate-heads")

@@ -10,7 +10,7 @@ from ..solvers.candidate_lists import CandidateLists, ExtraLists
 from ..solvers.candidate_source import CandidateSource, RowSource
 from ..solvers.price_rounds import PriceRounds, Round, SearchResult, search_candidates
 from .artifacts import load_array, save_arrays, save_json
-from .config import AllocationOptions
+from .config import AllocationOptions, Config
 from .errors import InputError
 from .found_candidates import search_found, user_side_lists
 from .night_view import NightView, load_view
@@ -38,7 +38,7 @@ def _over_all_pairs(context: StageContext, scorer: PairScorer, capacity: np.ndar
     extra = _extra(context, rows)
     if context.config.retrieval.device != "cpu":
         source = tile_search(scorer, context.config.retrieval.device)
-    options = _options(context)
+    options = search_options(context.config)
     task = context.progress.task("all pairs", source.items * (options.rounds + 2))
     return search_candidates(
         source,
@@ -76,14 +76,15 @@ def user_capacity(view: NightView, users: np.ndarray, options: AllocationOptions
     return np.asarray(columns[options.capacity_column][users], np.int32)
 
 
-def _options(context: StageContext) -> PriceRounds:
-    asked = context.config.retrieval
+def search_options(config: Config) -> PriceRounds:
+    """The rounds that the config asks for."""
+    asked = config.retrieval
     return PriceRounds(
         first_candidates=asked.sequential,
         price_candidates=asked.price_candidates,
         rounds=asked.price_rounds,
-        gap=context.config.allocation.gap,
-        time_limit=context.config.allocation.time_limit,
+        gap=config.allocation.gap,
+        time_limit=config.allocation.time_limit,
     )
 
 

@@ -47,7 +47,11 @@ class StreamPrices:
 def load_stream_prices(run_dir: Path) -> StreamPrices:
     """Of a published run, its checksums verified first. Raises InputError when it cannot be used."""
     verify_run(run_dir)
-    path = run_dir / "prices.parquet"
+    return read_stream_prices(run_dir / "prices.parquet")
+
+
+def read_stream_prices(path: Path) -> StreamPrices:
+    """From a night's prices. Raises InputError when they cannot be used."""
     table = read_parquet(path, ("user", "capacity", "bids"))
     about = {key.decode(): value.decode() for key, value in (table.schema.metadata or {}).items()}
     try:
