@@ -20,13 +20,15 @@ import pytest
 import uvicorn
 
 from dualrec.alloc import request_guard, service
+from dualrec.alloc.artifacts import load_json
 from dualrec.alloc.config import load_config
 from dualrec.alloc.match_store import StoreError
 from dualrec.alloc.night import run_night
+from dualrec.alloc.serving_names import scorer_of
 from dualrec.alloc.sqlite_store import SqliteStore
 from dualrec.alloc.store_queue import StoreQueue
 from dualrec.alloc.stream import Stream, Upload
-from dualrec.alloc.stream_prices import StreamPrices
+from dualrec.alloc.stream_prices import StreamPrices, load_stream_prices
 from dualrec.alloc.tables import DAY_MS
 from dualrec.solvers.online_prices import BidCurves
 
@@ -219,6 +221,27 @@ def run_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     small = ["data.world.users=300", "data.world.creators=40", "data.world.items_per_day=20", "data.world.days=12"]
     quick = ["towers.epochs=1", "activity.trees=10", f"out={tmp_path_factory.mktemp('night')}"]
     return run_night(load_config("nightly", [*small, *quick])).run_dir
+
+
+def test_an_upload_may_bring_the_item_alone(run_dir: Path, tmp_path: Path) -> None:
+    prices = load_stream_prices(run_dir)
+    stream = Stream(prices, SqliteStore(tmp_path / "m.db"), scorer_of(run_dir, prices.user_ids))
+    width = load_json(run_dir / "serving" / "serving.json")["content"]
+    wrong = {
+        "expected users and scores or the item's own": {"category": "1", "users": [1], "scores": [0.1]},
+        "users is missing": {"scores": [0.1]},
+        "scores is missing": {"users": [1]},
+        f"content has 1 numbers, expected {width}": {"content": [1.0]},
+        "valid number": {"content": ["x"] * width},
+    }
+    with open_client(stream, None) as client:
+        found = client.post("/items", json={"item": "a", "category": "1", "content": [0.5] * width, "demand": 7})
+        assert found.status_code == 200 and len(set(found.json()["users"])) == 7, found.text
+        for expected, fields in wrong.items():
+            answer = client.post("/items", json={"item": "b", **fields})
+            assert answer.status_code == 422 and expected in answer.json()["error"], answer.text
+        answer = client.post("/items", content=b'{"item": "b", "content": [NaN]}')
+        assert answer.status_code == 422
 
 
 def start(run_dir: Path, store: Path, *more: str, key: str = "") -> tuple[subprocess.Popen[str], int]:
