@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import xgboost
@@ -55,7 +56,11 @@ class ItemScorer:
         ``moment``: time of the upload as a share of the local day. A category or creator that the night did not know counts
         as an unknown one. Raises InputError where the item has no such content as the night's items.
         """
-        return self.pairs([item], [moment]).rows(np.zeros(1, np.int64))[0]
+        return self.pairs([item], [moment]).row(0, self._product)
+
+    @cached_property
+    def _product(self) -> np.ndarray:
+        return np.empty(self.users.users, np.float32)
 
     def pairs(self, items: Sequence[NewItem], moments: Sequence[float]) -> PairScorer:
         """The scores of several items. Raises InputError as `scores`."""

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from .heads import Head
+from .row_product import row_product
 
 DEFAULT_BETA = {
     "click": 1.0,
@@ -71,11 +72,29 @@ class PairScorer:
         scores: np.ndarray = self.tile(items, 0, self.users).numpy()
         return scores
 
+    def row(self, item: int, product: np.ndarray | None = None) -> np.ndarray:
+        """As `rows` of one item, float32[users], on the thread that asks; the last of the 16 bits may differ.
+
+        One read of the users' vectors, several times faster than a matrix product of one row. ``product``: float32[users]
+        to work in, for a caller that asks again and again.
+        """
+        found = np.empty(self.users, np.float32) if product is None else product
+        row_product(self.user_vector, self.item_vector[item], found)
+        with torch.no_grad():
+            score = self._of_product(torch.from_numpy(found)[None], np.array([item]), 0, self.users, "cpu")
+        row: np.ndarray = score[0].numpy()
+        return row
+
     @torch.no_grad()
     def tile(self, items: np.ndarray, first: int, last: int, device: str = "cpu") -> torch.Tensor:
         """As `rows` for the users first to last, float32[len(items), last - first] on a device."""
         held, of_item = self._tensors(device), torch.from_numpy(items).to(device)
-        lift = held["item_vector"][of_item] @ held["user_vector"][first:last].T
+        product = held["item_vector"][of_item] @ held["user_vector"][first:last].T
+        return self._of_product(product, items, first, last, device)
+
+    def _of_product(self, lift: torch.Tensor, items: np.ndarray, first: int, last: int, device: str) -> torch.Tensor:
+        """Scores from the inner products of items and users, which are overwritten."""
+        held, of_item = self._tensors(device), torch.from_numpy(items).to(device)
         lift += held["user_bias"][first:last]
         score = torch.sigmoid(lift + held["item_logit"][of_item][:, None])
         score *= self._feedback(lift, of_item, held, slice(first, last))

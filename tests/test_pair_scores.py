@@ -57,6 +57,16 @@ UNIT = 2.0 ** (1 - SIGNIFICANT_BITS)
 
 
 @pytest.mark.parametrize("seed", range(4))
+def test_one_row_alone_is_that_of_all(seed: int) -> None:
+    of, product = scorer(seed), np.empty(40, np.float32)
+    for item in range(of.items):
+        expected = of.rows(np.array([item]))[0]
+        np.testing.assert_allclose(of.row(item), expected, rtol=4 * UNIT, atol=1e-6)
+        np.testing.assert_array_equal(of.row(item, product), of.row(item))
+        np.testing.assert_array_equal(of.row(item) == 0, expected == 0)
+
+
+@pytest.mark.parametrize("seed", range(4))
 def test_rows_are_eq_10_within_rounding(seed: int) -> None:
     of = scorer(seed)
     scores = of.rows(np.arange(30))
