@@ -65,7 +65,7 @@ def test_files_are_read_without_the_data_and_damage_is_told(cold: Any, tmp_path:
     run_dir = tmp_path / "elsewhere"
     shutil.copytree(cold.run_dir, run_dir)
     ids = load_stream_prices(run_dir).user_ids
-    assert scorer_of(run_dir, ids)().scores(NewItem("1", 3, [1.0] * 8), 0.5).shape == ids.shape
+    assert scorer_of(run_dir, ids)().scores(NewItem("topic 001", 3, [1.0] * 8), 0.5).shape == ids.shape
     trees = run_dir / "serving" / "item_rate_trees.json"
     raw = trees.read_bytes()
     trees.write_bytes(raw[:-40] + b"0" * 40)
@@ -82,7 +82,7 @@ def test_files_are_read_without_the_data_and_damage_is_told(cold: Any, tmp_path:
     ("item", "expected"),
     [
         (NewItem(content=[1.0] * 7), "content has 7 numbers, expected 8"),
-        (NewItem(category="1"), "content has 0 numbers, expected 8"),
+        (NewItem(category="topic 001"), "content has 0 numbers, expected 8"),
         (NewItem(content=[1.0] * 7 + [float("nan")]), "content is nan at place 7"),
         (NewItem(content=[1e300] + [0.0] * 7), "content is inf at place 0"),
         (NewItem(creator="x", content=[1.0] * 8), "creator 'x', expected an integer"),
@@ -102,7 +102,7 @@ def test_unknown_categories_and_creators_count_as_not_given(cold: Any, cold_out:
 
 def test_a_night_without_content_refuses_it(plain: Path) -> None:
     with pytest.raises(InputError, match="the night's items have none"):
-        opened(plain)[2].scores(NewItem("1", content=[1.0]), 0.5)
+        opened(plain)[2].scores(NewItem("topic 001", content=[1.0]), 0.5)
 
 
 def test_an_upload_without_candidates_gets_the_best_of_all_users_by_score_less_price(
@@ -111,7 +111,10 @@ def test_an_upload_without_candidates_gets_the_best_of_all_users_by_score_less_p
     prices, scorer = load_stream_prices(cold.run_dir), opened(cold_out)[2]
     store = SqliteStore(tmp_path / "m.db")
     stream = Stream(prices, store, lambda: scorer)
-    item, now = NewItem("1", None, np.linspace(-1, 1, 8).tolist()), 1_000 * DAY_MS + prices.day_start + DAY_MS // 2
+    item, now = (
+        NewItem("topic 001", None, np.linspace(-1, 1, 8).tolist()),
+        1_000 * DAY_MS + prices.day_start + DAY_MS // 2,
+    )
     barred = prices.user_ids[:200].tolist()
     answer = stream.allocate(Upload("new", (), (), 25, excluded=barred, new=item), now)
     score = scorer.scores(item, 0.5)
@@ -133,8 +136,8 @@ def test_a_line_brings_candidates_or_the_item_itself(cold: Any, tmp_path: Path) 
     def answered(**fields: object) -> dict[str, Any]:
         return answer_line(stream, json.dumps(fields).encode(), 1, 5)
 
-    assert len(answered(item="a", category="1", content=[0.5] * 8)["users"]) == 5
-    assert "both users and category" in answered(item="b", users=[1], scores=[0.1], category="1")["error"]
+    assert len(answered(item="a", category="topic 001", content=[0.5] * 8)["users"]) == 5
+    assert "both users and category" in answered(item="b", users=[1], scores=[0.1], category="topic 001")["error"]
     assert "category, creator or content" in answered(item="b")["error"]
     assert "content has '1'" in answered(item="b", content=["1"] * 8)["error"]
     assert "item 'b': content has 2 numbers" in answered(item="b", content=[1, 2])["error"]

@@ -228,14 +228,16 @@ def test_an_upload_may_bring_the_item_alone(run_dir: Path, tmp_path: Path) -> No
     stream = Stream(prices, SqliteStore(tmp_path / "m.db"), scorer_of(run_dir, prices.user_ids))
     width = load_json(run_dir / "serving" / "serving.json")["content"]
     wrong = {
-        "expected users and scores or the item's own": {"category": "1", "users": [1], "scores": [0.1]},
+        "expected users and scores or the item's own": {"category": "topic 001", "users": [1], "scores": [0.1]},
         "users is missing": {"scores": [0.1]},
         "scores is missing": {"users": [1]},
         f"content has 1 numbers, expected {width}": {"content": [1.0]},
         "valid number": {"content": ["x"] * width},
     }
     with open_client(stream, None) as client:
-        found = client.post("/items", json={"item": "a", "category": "1", "content": [0.5] * width, "demand": 7})
+        found = client.post(
+            "/items", json={"item": "a", "category": "topic 001", "content": [0.5] * width, "demand": 7}
+        )
         assert found.status_code == 200 and len(set(found.json()["users"])) == 7, found.text
         for expected, fields in wrong.items():
             answer = client.post("/items", json={"item": "b", **fields})
