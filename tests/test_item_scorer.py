@@ -58,7 +58,8 @@ def test_the_published_files_score_as_the_night_did(kind: str, request: pytest.F
     for place, row in enumerate(view.new_items):
         expected = own.rows(np.array([place]))[0]
         found = scorer.scores(known_of(view.tables, int(row)), float(view.log.upload[row] % 1))
-        np.testing.assert_allclose(found, expected, rtol=2 * UNIT)
+        # Deep in the logistic curve's tail a product's last bits are worth more than a unit of so small a score.
+        np.testing.assert_allclose(found, expected, rtol=2 * UNIT, atol=UNIT * float(expected.max()) / 100)
 
 
 def test_files_are_read_without_the_data_and_damage_is_told(cold: Any, tmp_path: Path) -> None:
