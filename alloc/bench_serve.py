@@ -7,39 +7,24 @@ answer is checked afterwards: nobody over its capacity, and each upload its user
 """
 
 import argparse
-import contextlib
 import json
-import os
-import shutil
-import signal
-import socket
-import subprocess
-import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
+from .bench_processes import HOST, cpu_seconds, publish_prices, served, store_of_its_own
 from .bench_serve_report import write_report
 from .bench_stream import random_prices
 from .errors import InputError
 from .load_client import Load, closed_loop, open_loop, post_request
-from .parquet import write_parquet
 from .progress import make_progress
-from .publish import publish
-from .schema import ARRIVALS_KEY, DAY_START_KEY, SCHEMA_VERSION
-from .stream_prices import StreamPrices
 
-_HOST = "127.0.0.1"
-_START_SECONDS = 60.0
 _BODIES = 1_000
 """Different lists of candidates; more uploads than that get one of them again."""
 
-_SERVE = "from dualrec.alloc.cli import main; main()"
 _WARM_UP = 50
 
 
@@ -65,13 +50,13 @@ def main(words: Sequence[str] | None = None) -> None:
     with tempfile.TemporaryDirectory(prefix="dualrec-") as folder:
         publish_prices(Path(folder), prices)
         for store in given.stores:
-            with _store(store, Path(folder)) as where, served(Path(folder), where) as (process, port):
+            with store_of_its_own(store, Path(folder)) as where, served(Path(folder), where) as (process, port):
                 uploads = _Uploads(given, port)
-                closed_loop((_HOST, port), uploads.next(), _WARM_UP, 1)
+                closed_loop((HOST, port), uploads.next(), _WARM_UP, 1)
                 for name, load in loads:
-                    before = _cpu(process)
-                    found = load((_HOST, port), uploads.next(), given.uploads)
-                    rows.append(_row(store, name, found, _cpu(process) - before))
+                    before = cpu_seconds(process)
+                    found = load((HOST, port), uploads.next(), given.uploads)
+                    rows.append(_row(store, name, found, cpu_seconds(process) - before))
                     uploads.check(found)
                     print(_line(rows[-1]), flush=True)
                     task.advance(1)
@@ -84,7 +69,7 @@ class _Uploads:
 
     def __init__(self, given: argparse.Namespace, port: int) -> None:
         rng = np.random.default_rng([given.seed, 33])
-        self._host, self._first, self._given = f"{_HOST}:{port}", 0, given
+        self._host, self._first, self._given = f"{HOST}:{port}", 0, given
         self._places = np.full(given.users, given.capacity)
         self._candidates = []
         for _ in range(min(_BODIES, given.uploads)):
@@ -115,85 +100,12 @@ class _Uploads:
             raise InputError(f"user {int(self._places.argmin())} got more items than it has places")
 
 
-def publish_prices(out: Path, prices: StreamPrices) -> None:
-    """A run that has nothing but what a stream starts from."""
-    path = out / "prices.parquet"
-    bids = prices.curves.bids
-    columns = {
-        "user": pa.array(prices.user_ids),
-        "capacity": pa.array(prices.capacity),
-        "bids": pa.FixedSizeListArray.from_arrays(pa.array(bids.ravel()), bids.shape[1]),
-    }
-    about = {ARRIVALS_KEY: " ".join(map(str, prices.arrivals.tolist())), DAY_START_KEY: str(prices.day_start)}
-    write_parquet(path, columns, {"dualrec.schema_version": str(SCHEMA_VERSION), **about})
-    publish(out, "bench", "bench", {path.name: path}, {})
-    path.unlink()
-
-
-@contextlib.contextmanager
-def served(out: Path, store: str) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
-    """`dualrec serve` as a process of its own, once it listens, and its port."""
-    port = _free_port()
-    words = ["serve", "--out", str(out), "--store", store, "--port", str(port)]
-    process = subprocess.Popen([sys.executable, "-c", _SERVE, *words], stdout=subprocess.DEVNULL)
-    try:
-        _wait_for(process, port, "dualrec serve")
-        yield process, port
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait()
-
-
-@contextlib.contextmanager
-def _store(kind: str, folder: Path) -> Iterator[str]:
-    """A new file, or the address of a Redis of its own."""
-    if kind == "sqlite":
-        yield str(folder / "matches.db")
-        return
-    program = shutil.which("redis-server") or shutil.which("valkey-server")
-    if program is None:
-        raise InputError("neither redis-server nor valkey-server is on the PATH: expected one, or --stores sqlite")
-    port = _free_port()
-    words = [program, "--port", str(port), "--bind", _HOST, "--dir", str(folder), "--save", ""]
-    process = subprocess.Popen([*words, "--appendonly", "yes", "--appendfsync", "always"], stdout=subprocess.DEVNULL)
-    try:
-        _wait_for(process, port, program)
-        yield f"redis://{_HOST}:{port}/0"
-    finally:
-        process.terminate()
-        process.wait()
-
-
-def _wait_for(process: subprocess.Popen[bytes], port: int, name: str) -> None:
-    end = time.monotonic() + _START_SECONDS
-    while time.monotonic() < end and process.poll() is None:
-        with contextlib.suppress(OSError), socket.create_connection((_HOST, port), timeout=1):
-            return
-        time.sleep(0.05)
-    raise InputError(f"{name} does not listen on port {port}")
-
-
-def _free_port() -> int:
-    with socket.socket() as one:
-        one.bind((_HOST, 0))
-        return int(one.getsockname()[1])
-
-
 def _closed(connections: int) -> Callable[..., Load]:
     return lambda address, requests, uploads: closed_loop(address, requests, uploads, connections)
 
 
 def _open(rate: float, connections: int = 64) -> Callable[..., Load]:
     return lambda address, requests, uploads: open_loop(address, requests, uploads, connections, rate)
-
-
-def _cpu(process: subprocess.Popen[bytes]) -> float:
-    """CPU seconds of another process; 0 where there is no /proc."""
-    try:
-        fields = Path(f"/proc/{process.pid}/stat").read_text().rpartition(") ")[2].split()
-    except OSError:
-        return 0.0
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _row(store: str, load: str, found: Load, server_cpu: float) -> dict[str, Any]:

@@ -10,6 +10,8 @@ from .match_store import Match, Request
 _WAITING, _SHOWN, _ENDED = 0, 1, 2
 _ROW = np.dtype([("user", "<i4"), ("before", "<i4"), ("answer", "<i4"), ("score", "<f4"), ("state", "u1")])
 
+_MOST_ROOM = 1 << 25
+
 
 class DayMatches:
     """The state after the first ``events`` events of a day: ``left`` int64[users] places, ``answered`` items.
@@ -24,7 +26,10 @@ class DayMatches:
         self._items: list[str] = []
         self._made: list[int] = []
         self._latest = np.full(len(capacity), -1, np.int32)
-        self._rows, self._count = np.empty(1024, _ROW), 0
+        # Room for all the day's places: to move millions of matches later would hold up an upload for 0.1 s. Memory that is
+        # not written to yet costs nothing.
+        room = min(max(float(self.left.sum(dtype=np.float64)), 1_024), _MOST_ROOM)
+        self._rows, self._count = np.empty(int(room), _ROW), 0
 
     def choose(self, request: Request, held: Sequence[np.ndarray]) -> np.ndarray:
         """Positions int64[n <= demand] of the first users asked for that have a place left and are not in ``held``."""
