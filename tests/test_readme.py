@@ -56,10 +56,14 @@ def test_every_file_that_is_linked_exists(path: str) -> None:
 
 def test_every_setting_that_is_named_is_a_setting() -> None:
     from dualrec.alloc.config import load_config
+    from dualrec.alloc.simulation.simulation_config import load_simulation
 
     named = set(re.findall(r"\b([a-z_]+(?:\.[a-z_]+)+=(?:\[[^\]]*\]|[^\s`\")\],+]+))", README))
     assert named
     for setting in named:
+        if setting.startswith("platform."):
+            load_simulation("platform", [setting])
+            continue
         # These two need what v1 has: item ids, a target.
         of_v1 = setting in ("towers.sa=true", "activity.mode=threshold")
         load_config("v1" if of_v1 else "nightly", [setting])
