@@ -6,7 +6,7 @@ import numpy as np
 
 from .vocabulary import Ids, as_ids
 
-_STEP = np.uint64(0x9E3779B97F4A7C15)
+STEP = np.uint64(0x9E3779B97F4A7C15)
 _FIRST, _SECOND = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
 
 
@@ -21,7 +21,7 @@ def uniform(seed: int, salt: str, ids: Ids, what: str = "id") -> np.ndarray:
     text = values.dtype.kind == "U"
     digest = hashlib.sha256(f"{seed}:{salt}:{'text' if text else 'integer'}".encode()).digest()
     key = np.uint64(int.from_bytes(digest[:8], "little"))
-    mixed = _text(key, values) if text else _mix(key + _STEP * values.astype(np.uint64))
+    mixed = _text(key, values) if text else splitmix(key + STEP * values.astype(np.uint64))
     return (mixed >> np.uint64(11)) * 2.0**-53
 
 
@@ -33,12 +33,13 @@ def _text(key: np.uint64, values: np.ndarray) -> np.ndarray:
     lengths = np.strings.str_len(native)
     state = np.full(len(values), key)
     for place in range(width):
-        mixed = _mix((state ^ letters[:, place].astype(np.uint64)) + _STEP)
+        mixed = splitmix((state ^ letters[:, place].astype(np.uint64)) + STEP)
         state = np.where(place < lengths, mixed, state)
-    return _mix(state + lengths.astype(np.uint64))
+    return splitmix(state + lengths.astype(np.uint64))
 
 
-def _mix(state: np.ndarray) -> np.ndarray:
+def splitmix(state: np.ndarray) -> np.ndarray:
+    """SplitMix64's mixing function of uint64; of arrays, whose products wrap around."""
     state = (state ^ (state >> np.uint64(30))) * _FIRST
     state = (state ^ (state >> np.uint64(27))) * _SECOND
     return state ^ (state >> np.uint64(31))

@@ -9,8 +9,9 @@ from enum import IntEnum
 import numpy as np
 from scipy.special import ndtri
 
-_STEP = np.uint64(0x9E3779B97F4A7C15)
-_FIRST, _SECOND = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
+from ..ab_hash import STEP, splitmix
+
+_OF_KEYS = np.uint64(0xBF58476D1CE4E5B9)
 
 
 class Purpose(IntEnum):
@@ -51,10 +52,10 @@ def uniform(seed: int, purpose: Purpose, *keys: np.ndarray | int) -> np.ndarray:
 
     Source: Steele, Lea and Flood, "Fast splittable pseudorandom number generators" (2014), its mixing function.
     """
+    state = splitmix(np.array([seed], np.uint64) * STEP + np.uint64(purpose))[0]
     with np.errstate(over="ignore"):
-        state = _mix(np.uint64(seed) * _STEP + np.uint64(purpose))
         for key in keys:
-            state = _mix(state + _STEP + np.asarray(key).astype(np.uint64) * _FIRST)
+            state = splitmix(state + STEP + np.asarray(key).astype(np.uint64) * _OF_KEYS)
     return np.asarray(((state >> np.uint64(11)).astype(np.float64) + 0.5) / 2.0**53)
 
 
@@ -84,10 +85,3 @@ def poisson(mean: np.ndarray, at: np.ndarray, most: int) -> np.ndarray:
         term = term * mean / number
         below = below + term
     return count
-
-
-def _mix(state: np.ndarray | np.uint64) -> np.ndarray:
-    value = np.asarray(state, np.uint64)
-    value = (value ^ (value >> np.uint64(30))) * _FIRST
-    value = (value ^ (value >> np.uint64(27))) * _SECOND
-    return value ^ (value >> np.uint64(31))
