@@ -140,23 +140,33 @@ def merged(
     """(item int64[visitors, longest], source int8) of the lists, best first, ``count`` int64 long, -1 past the end.
 
     One boost for all of a kind of extra items: that at which they take their aim of the places, each counted by itself.
+    An item stands in a list once, as the first of the extras that bring it, else as organic.
     """
     options, visitor = visits.options, visits.visitor
-    added = np.concatenate([extra.item for extra in extras], 1)
-    for place in range(added.shape[1]):
-        organic = np.where(organic == added[:, place : place + 1], -1, organic)
+    added, items = np.zeros((len(visitor), 0), np.int64), []
+    for extra in extras:
+        items.append(_without(extra.item, added))
+        added = np.concatenate([added, items[-1]], 1)
+    organic = _without(organic, added)
     drawn = normal(visits.seed, Purpose.ORGANIC, visitor[:, None], np.maximum(organic, 0), visits.day)
     value = visits.own_scores(organic) + options.recommender.noise * drawn
     values, sources = [value], [np.full(organic.shape, ORGANIC, np.int8)]
-    for extra in extras:
-        own = visits.own_scores(extra.item)
+    for item, extra in zip(items, extras, strict=True):
+        own = visits.own_scores(item)
         boost = _boost(value, own, extra.gain, count, extra.aim)
-        values.append(np.where(extra.item >= 0, own + boost * extra.gain, -np.inf))
+        values.append(np.where(item >= 0, own + boost * extra.gain, -np.inf))
         sources.append(extra.source)
     order = np.argsort(-np.concatenate(values, 1), axis=1, kind="stable")[:, : options.people.longest]
     item = np.take_along_axis(np.concatenate([organic, added], 1), order, 1)
     item[np.arange(item.shape[1]) >= count[:, None]] = -1
     return item, np.take_along_axis(np.concatenate(sources, 1), order, 1)
+
+
+def _without(lists: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Lists of items, with -1 in place of what the same row of ``others`` holds."""
+    for place in range(others.shape[1]):
+        lists = np.where(lists == others[:, place : place + 1], -1, lists)
+    return lists
 
 
 def _boost(value: np.ndarray, own: np.ndarray, gain: np.ndarray, count: np.ndarray, aim: float) -> float:
