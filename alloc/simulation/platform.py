@@ -24,7 +24,7 @@ from .learned_models import cold_auc, fit_models, record, visit_forecast
 from .night_matching import Night, NightView
 from .options import PlatformOptions
 from .people import Creators, Users, draw_creators, draw_users, encourage, join, leave, upload_counts, visitors
-from .serving import Share, Visits, cold_items, merged, organic_lists, user_side_scores
+from .serving import Share, Visits, cold_items, merged, organic_lists, unseen, user_side_scores
 from .session import sessions, wanted
 from .waiting import Matches, no_matches
 
@@ -171,7 +171,8 @@ def _visits(
 def _shown(visits: Visits, state: State, number: int) -> Exposures:
     """What the visitors of a group are shown and do."""
     matches, cold = state.shares[number]
-    extras = [state.matches[number].extra(visits.visitor, matches.aim), cold_items(visits, cold.aim)]
+    waiting = unseen(visits, state.matches[number].extra(visits.visitor, matches.aim))
+    extras = [waiting, cold_items(visits, cold.aim)]
     count = wanted(visits.options, state.users, state.seed, state.day, visits.visitor)
     item, source = merged(visits, organic_lists(visits), extras, count)
     return sessions(visits, state.users, item, source)

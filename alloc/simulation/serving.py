@@ -1,6 +1,6 @@
 """What visitors are shown: the user-side recommender's lists, with matches or cold items among them (eq. 14)."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -87,6 +87,13 @@ def cold_items(visits: Visits, aim: float) -> Extra:
     cold = visits.live[visits.items.shows[visits.live] < visits.options.recommender.index_least]
     lists = _best_unseen(visits, cold, _COLD_LIST)
     return Extra(lists, np.ones(lists.shape), np.full(lists.shape, COLD, np.int8), aim)
+
+
+def unseen(visits: Visits, extra: Extra) -> Extra:
+    """Without the items that the visitors have seen since they were matched, or before."""
+    item = extra.item.astype(np.int32)
+    drop_seen(item, visits.visitor, visits.known.seen)
+    return replace(extra, item=item.astype(np.int64))
 
 
 def _best_unseen(visits: Visits, index: np.ndarray, count: int) -> np.ndarray:
