@@ -67,10 +67,14 @@ class Night:
         return _waiting(batch, matched, factor), about
 
     def during(self, options: PlatformOptions, view: NightView, to_come: np.ndarray, period: int) -> Matches:
-        """The waiting matches and those of the uploads of a part of the day, for users who may still come (bool[users])."""
+        """The waiting matches and those of the uploads of a part of the day, for users who have not come yet (bool[users]).
+
+        None after the last part: the night replaces all matches. Of the forecast of the day, and not of its rest, as the
+        bids that the prices are made of.
+        """
         batch = np.flatnonzero((view.items.day == view.day) & (view.items.period == period))
         batch = batch[view.group.matched[view.items.creator[batch]]]
-        if self._last is None or not len(batch) or not to_come.any():
+        if self._last is None or not len(batch) or not to_come.any() or period + 1 == options.periods:
             return view.matches
         if self._rule is None:
             capacity = np.where(view.group.users, options.match.capacity, 0)

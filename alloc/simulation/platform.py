@@ -95,8 +95,8 @@ def run_day(options: PlatformOptions, state: State, design: Design) -> dict[str,
         for number, group in enumerate(here):
             if group.policy.stream:
                 view = _night_view(options, state, group, number)
-                more = state.nights[number].during(options, view, when > period, period)
-                state.matches[number] = more
+                been = (when >= 0) & (when <= period)  # what is still to come is hidden
+                state.matches[number] = state.nights[number].during(options, view, ~been, period)
     figures |= cold_auc(state.known, options.periods, options.recommender.index_least)
     _evening(options, state, when >= 0, tally)
     figures |= day_metrics(options, state.items, state.creators, tally)
