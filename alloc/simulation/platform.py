@@ -88,7 +88,7 @@ def run_day(options: PlatformOptions, state: State, design: Design) -> dict[str,
     counts = upload_counts(options, state.creators, state.seed, state.day)
     state.items = joined(state.items, uploads(options, state.creators, counts, state.seed, state.day))
     when = visitors(options, state.users, state.seed, state.day)
-    tally = DayTally(state.day, counts, user_arm, creator_arm, when >= 0, state.matches)
+    tally = DayTally(state.day, counts, design.control is not None, user_arm, creator_arm, when >= 0)
     figures = uploads_by_feedback(state.creators, counts)
     for period in range(options.periods):
         _period(options, state, here, np.flatnonzero(when == period), period, tally)
@@ -99,7 +99,7 @@ def run_day(options: PlatformOptions, state: State, design: Design) -> dict[str,
                 state.matches[number] = state.nights[number].during(options, view, ~been, period)
     figures |= cold_auc(state.known, options.periods, options.recommender.index_least)
     _evening(options, state, when >= 0, tally)
-    figures |= day_metrics(options, state.items, state.creators, tally)
+    figures |= day_metrics(options, state.items, state.creators, tally, state.matches)
     figures |= quality_table(state.users, state.creators, state.items, tally.exposures())
     for number, group in enumerate(here):
         matched, about = state.nights[number].after(options, _night_view(options, state, group, number))
@@ -112,9 +112,9 @@ def run_day(options: PlatformOptions, state: State, design: Design) -> dict[str,
 def arms_before(options: PlatformOptions, state: State, design: Design) -> dict[str, float]:
     """``dac_ARM_before`` and ``reach_X_ARM_before``: what the arms to come did in the last week before a test that splits
     creators, mean of a day. A test is read against it: arms of a heavy-tailed crowd are never quite alike."""
-    _, arm = _arms(options, state, design)
-    if arm.all():
+    if design.control is None:
         return {}
+    _, arm = _arms(options, state, design)
     items, figures = state.items, {}
     for name, mine in (("control", ~arm[items.creator]), ("treated", arm[items.creator])):
         days = [
@@ -206,7 +206,7 @@ def _evening(options: PlatformOptions, state: State, came: np.ndarray, tally: Da
     count = np.bincount(shown.user, minlength=len(came))
     watched = np.bincount(shown.user, shown.watched, len(came))
     pleased = watched / np.maximum(count, 1) - shown.watched.mean() if len(shown) else watched
-    users.satisfaction = np.where(count > 0, 0.8 * users.satisfaction + 0.2 * (pleased), users.satisfaction)
+    users.satisfaction = np.where(count > 0, 0.8 * users.satisfaction + 0.2 * pleased, users.satisfaction)
     kinds = shown.like + 2.0 * shown.comment + 3.0 * shown.follow
     feedback = np.bincount(state.items.creator[shown.item], kinds, len(creators.skill))
     encourage(options, creators, feedback)
