@@ -30,6 +30,8 @@ class Scores:
 
     def pairs(self, items: Items, user: np.ndarray, item: np.ndarray) -> np.ndarray:
         """float64 of pairs, broadcast; entries of item below 0 score minus infinity."""
+        if not len(items):
+            return np.full(np.broadcast_shapes(user.shape, item.shape), -np.inf)
         product = np.einsum("...d,...d->...", self.user[user], items.content[item])
         return np.where(item >= 0, product + self.of_item[item], -np.inf)
 
