@@ -10,6 +10,7 @@ import numpy as np
 from scipy.special import ndtri
 
 _STEP = np.uint64(0x9E3779B97F4A7C15)
+_BELOW_1 = np.nextafter(1.0, 0.0)
 _FIRST, _SECOND = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
 
 
@@ -23,7 +24,6 @@ class Purpose(IntEnum):
     HABIT = 5
     PERIOD = 6
     MOOD = 7
-    ENGAGED = 8
     VISIT = 9
     SESSION = 10
     PATIENCE = 11
@@ -36,7 +36,6 @@ class Purpose(IntEnum):
     BLUR = 18
     QUALITY = 19
     ORGANIC = 20
-    COLD = 21
     WATCH = 22
     LIKE = 23
     COMMENT = 24
@@ -55,7 +54,13 @@ def uniform(seed: int, purpose: Purpose, *keys: np.ndarray | int) -> np.ndarray:
         state = _mix(np.uint64(seed) * _STEP + np.uint64(purpose))
         for key in keys:
             state = _mix(state + _STEP + np.asarray(key).astype(np.uint64) * _FIRST)
-    return np.asarray(((state >> np.uint64(11)).astype(np.float64) + 0.5) / 2.0**53)
+    return between_0_and_1(state)
+
+
+def between_0_and_1(bits: np.ndarray) -> np.ndarray:
+    """float64 of uint64, by their first 53 bits; never 0 or 1, although half a step above the last one rounds up to 1."""
+    value = ((bits >> np.uint64(11)).astype(np.float64) + 0.5) / 2.0**53
+    return np.minimum(value, _BELOW_1)
 
 
 def normal(seed: int, purpose: Purpose, *keys: np.ndarray | int) -> np.ndarray:
