@@ -237,7 +237,8 @@ def experiment(
 def simulate(
     *,
     config: Annotated[
-        str, typer.Option("--config", help="A YAML file, or a shipped config: platform, platform_paper.")
+        str,
+        typer.Option("--config", help="A YAML file, or a shipped config: platform, platform_paper, platform_tests."),
     ] = "platform",
     out: Annotated[Path, typer.Option("--out", help="Folder of the results.")] = Path("out"),
     debug: DebugOption = False,

@@ -20,7 +20,7 @@ def one_line(error: ValidationError, model: type[BaseModel], source: str, overri
     if first["type"] == _UNKNOWN:
         return f"{place}: {path} is not a setting; the nearest known is {nearest(path, known_paths(model))}"
     if first["type"] == "value_error":  # the project's own words already name the value
-        return f"{place}: {path}: {_expected(first)}"
+        return f"{place}: {path}: {_expected(first)}" if path else f"{place}: {_expected(first)}"
     return f"{place}: {path} is {first['input']!r}; {_expected(first)}"
 
 
@@ -49,9 +49,10 @@ def _place(path: str, source: str, overrides: Sequence[str], message: str) -> st
     """The last override that set `path`, or else the file; of a section's own message, the override it speaks of."""
     for override in reversed(overrides):
         key = override.partition("=")[0].strip()
-        if f"{path}.".startswith(f"{key}."):
+        if path and f"{path}.".startswith(f"{key}."):
             return f"{override!r} on the command line"
-        if key.startswith(f"{path}.") and re.search(rf"\b{re.escape(key.rpartition('.')[2])}\b", message):
+        within = not path or key.startswith(f"{path}.")
+        if within and re.search(rf"\b{re.escape(key.rpartition('.')[2])}\b", message):
             return f"{override!r} on the command line"
     return source
 

@@ -145,8 +145,7 @@ def simulation_table(config: SimulationConfig, found: Mapping[str, Any]) -> str:
         rows = [("test", "figure", "truth, %", "estimate, %", "error, points")]
         for design, one in found["tests"].items():
             for key, figure in one.items():
-                error = f"{100 * figure['error']:.2f}"
-                rows.append((design, names[key], f"{100 * figure['truth']:+.2f}", percent(figure, "estimate"), error))
+                rows.append((design, names[key], *estimate_cells(figure)))
         parts.append(format_table(rows))
     return "\n\n".join(parts)
 
@@ -158,6 +157,16 @@ def percent(figure: Mapping[str, float] | None, key: str = "difference") -> str:
     low, high = figure["low"], figure["high"]
     around = f" [{100 * low:+.1f}, {100 * high:+.1f}]" if np.isfinite(low) else ""
     return f"{100 * figure[key]:+.1f}{around}"
+
+
+def estimate_cells(figure: Mapping[str, float]) -> tuple[str, str, str]:
+    """A test's truth, estimate and error in %, as text."""
+    truth, error = 100 * figure["truth"], 100 * figure["error"]
+    return (
+        f"{truth:+.2f}" if np.isfinite(truth) else "-",
+        percent(figure, "estimate"),
+        f"{error:.2f}" if np.isfinite(error) else "-",
+    )
 
 
 def _number(figure: Mapping[str, float] | None) -> str:

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from .exposures import SOURCES, Exposures, in_user_order
+from .exposures import COLD, SOURCES, Exposures, in_user_order
 from .items import Items
 from .options import PlatformOptions
 from .people import Creators, Users
@@ -19,15 +19,15 @@ MATCH_SIZES = (0, 1, 2, 3, 5, 10, 20, 50)
 
 @dataclass(eq=False)
 class DayTally:
-    """What happened on a day: ``uploads`` int64[creators], ``user_arm``, ``creator_arm`` bool, who is treated; ``came``
-    bool[users]; the ``waiting`` matches by group as they were in the morning."""
+    """What happened on a day: ``uploads`` int64[creators]; ``split``, whether it was a test, and who is treated, bool:
+    ``user_arm``, ``creator_arm``; ``came`` bool[users]."""
 
     day: int
     uploads: np.ndarray
+    split: bool
     user_arm: np.ndarray
     creator_arm: np.ndarray
     came: np.ndarray
-    waiting: list[Matches]
     parts: list[Exposures] = field(default_factory=list)
 
     def add(self, shown: Exposures) -> None:
@@ -42,20 +42,22 @@ class DayTally:
         return Exposures(row, row, row.astype(np.int8), none, none, none, none, np.zeros(0, np.float32))
 
 
-def day_metrics(options: PlatformOptions, items: Items, creators: Creators, tally: DayTally) -> dict[str, float]:
-    """Name -> figure; of the arms of a design too, as NAME_control and NAME_treated, where creators are split."""
+def day_metrics(
+    options: PlatformOptions, items: Items, creators: Creators, tally: DayTally, matches: list[Matches]
+) -> dict[str, float]:
+    """Name -> figure; of the arms of a test too, as NAME_control and NAME_treated. ``matches``: by group, all of the day,
+    the stream's too."""
     shown = tally.exposures()
     figures = {"day": float(tally.day), "uploads": float((items.day == tally.day).sum())}
     figures |= _users(shown, tally)
-    figures |= _matches(tally)
+    figures |= _matches(matches, tally.came)
     figures |= _feedback(shown)
     everybody, uploaded = np.ones(len(items), bool), tally.uploads > 0
     figures |= creator_side(options, items, everybody, uploaded, tally.day)
     figures["creators"] = float(creators.active.sum())
     figures["gini"] = gini(np.bincount(items.creator[shown.item], minlength=len(creators.skill))[creators.active])
-    if not tally.user_arm.all():
+    if tally.split:
         figures |= reach_by_users(options, items, shown, tally)
-    if not tally.creator_arm.all():
         for name, arm in (("control", False), ("treated", True)):
             mine = tally.creator_arm[items.creator] == arm
             of_arm = tally.creator_arm[: len(uploaded)] == arm
@@ -110,7 +112,7 @@ def gini(amounts: np.ndarray) -> float:
 def _users(shown: Exposures, tally: DayTally) -> dict[str, float]:
     """The guardrails: daily active users and their time, in hours."""
     figures = {"dau": float(tally.came.sum()), "watch_hours": float(shown.seconds.sum(dtype=np.float64) / 3600)}
-    if not tally.user_arm.all():
+    if tally.split:
         for name, arm in (("control", False), ("treated", True)):
             figures[f"dau_{name}"] = float((tally.came & (tally.user_arm == arm)).sum())
             seconds = shown.seconds[tally.user_arm[shown.user] == arm]
@@ -119,16 +121,15 @@ def _users(shown: Exposures, tally: DayTally) -> dict[str, float]:
     return figures
 
 
-def _matches(tally: DayTally) -> dict[str, float]:
-    """Hit rate: matched users who came, of those matched the night before; sizes of the users' match sets."""
-    user = np.concatenate([matches.user for matches in tally.waiting])
+def _matches(matches: list[Matches], came: np.ndarray) -> dict[str, float]:
+    """Hit rate: matched users who came after they were matched, a match each; sizes of the users' match sets."""
+    user = np.concatenate([of_group.user for of_group in matches])
     if not len(user):
         return {}
-    size = np.bincount(user, minlength=len(tally.came))
-    edges = [*MATCH_SIZES, np.inf]
-    histogram = np.histogram(size, np.array(edges))[0]
+    size = np.bincount(user, minlength=len(came))
+    histogram = np.histogram(size, np.array([*MATCH_SIZES, np.inf]))[0]
     return {
-        "hit_rate": float(tally.came[user].mean()),
+        "hit_rate": float(came[user].mean()),
         "largest_match_set": float(size.max()),
         **{f"match_sets_{low}": float(count) for low, count in zip(MATCH_SIZES, histogram, strict=True)},
     }
@@ -140,7 +141,7 @@ def _feedback(shown: Exposures) -> dict[str, float]:
     by_source = np.bincount(shown.source, minlength=len(SOURCES))
     figures = {"exposures": float(len(shown))}
     figures |= {f"share_{name}": float(by_source[k] / count) for k, name in enumerate(SOURCES)}
-    matched = shown.source > 1
+    matched = shown.source > COLD
     for name, rows in (("", slice(None)), ("match_", matched)):
         for kind in ("watched", "like", "comment", "follow"):
             happened = getattr(shown, kind)[rows]

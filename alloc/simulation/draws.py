@@ -11,6 +11,7 @@ from scipy.special import ndtri
 
 from ..ab_hash import STEP, splitmix
 
+_BELOW_1 = np.nextafter(1.0, 0.0)
 _OF_KEYS = np.uint64(0xBF58476D1CE4E5B9)
 
 
@@ -24,7 +25,6 @@ class Purpose(IntEnum):
     HABIT = 5
     PERIOD = 6
     MOOD = 7
-    ENGAGED = 8
     VISIT = 9
     SESSION = 10
     PATIENCE = 11
@@ -37,7 +37,6 @@ class Purpose(IntEnum):
     BLUR = 18
     QUALITY = 19
     ORGANIC = 20
-    COLD = 21
     WATCH = 22
     LIKE = 23
     COMMENT = 24
@@ -56,7 +55,13 @@ def uniform(seed: int, purpose: Purpose, *keys: np.ndarray | int) -> np.ndarray:
     with np.errstate(over="ignore"):
         for key in keys:
             state = splitmix(state + STEP + np.asarray(key).astype(np.uint64) * _OF_KEYS)
-    return np.asarray(((state >> np.uint64(11)).astype(np.float64) + 0.5) / 2.0**53)
+    return between_0_and_1(state)
+
+
+def between_0_and_1(bits: np.ndarray) -> np.ndarray:
+    """float64 of uint64, by their first 53 bits; never 0 or 1, although half a step above the last one rounds up to 1."""
+    value = ((bits >> np.uint64(11)).astype(np.float64) + 0.5) / 2.0**53
+    return np.minimum(value, _BELOW_1)
 
 
 def normal(seed: int, purpose: Purpose, *keys: np.ndarray | int) -> np.ndarray:

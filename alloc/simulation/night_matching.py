@@ -45,7 +45,6 @@ class Night:
     def __init__(self) -> None:
         self._last: Allocation | None = None
         self._rule: OnlineRule | None = None
-        self._answered = 0
 
     def after(self, options: PlatformOptions, view: NightView) -> tuple[Matches, dict[str, float]]:
         """The matches of the day to come, and what is to be said of them."""
@@ -68,10 +67,14 @@ class Night:
         return _waiting(batch, matched, factor), about
 
     def during(self, options: PlatformOptions, view: NightView, to_come: np.ndarray, period: int) -> Matches:
-        """The waiting matches and those of the uploads of a part of the day, for users who may still come (bool[users])."""
+        """The waiting matches and those of the uploads of a part of the day, for users who have not come yet (bool[users]).
+
+        None after the last part: the night replaces all matches. Of the forecast of the day, and not of its rest, as the
+        bids that the prices are made of.
+        """
         batch = np.flatnonzero((view.items.day == view.day) & (view.items.period == period))
         batch = batch[view.group.matched[view.items.creator[batch]]]
-        if self._last is None or not len(batch) or not to_come.any():
+        if self._last is None or not len(batch) or not to_come.any() or period + 1 == options.periods:
             return view.matches
         if self._rule is None:
             capacity = np.where(view.group.users, options.match.capacity, 0)
@@ -147,8 +150,9 @@ def _waiting(batch: np.ndarray, matched: Matched, factor: np.ndarray) -> Matches
 
 def _stream(options: PlatformOptions, rule: OnlineRule, request: Request, gone: float) -> Matched:
     """Each upload in turn takes its best users at the prices of the moment."""
-    rule.offer_one(np.zeros(0, np.int64), np.zeros(0), 0, gone)  # sets the prices
-    price = np.maximum(-rule.net(np.arange(len(rule.left)), np.zeros(len(rule.left))), 0.0)
+    everybody, nothing = np.arange(len(rule.left)), np.zeros(len(rule.left))
+    rule.offer_one(everybody, nothing, 0, gone)  # sets the prices of those who are asked, and no others
+    price = np.maximum(-rule.net(everybody, nothing), 0.0)
     available = np.isfinite(price) & (request.pairs.factor > 0)
     listed, score = request.pairs.source().best(
         np.arange(len(request.items)), np.where(available, price, 0.0), _STREAM_LIST * options.match.demand, available

@@ -21,52 +21,71 @@ class PeopleOptions(Options):
     topics: int = Field(default=40, ge=2, description="topics (chosen)")
     topics_per_user: int = Field(default=3, ge=1, description="topics that a taste mixes (chosen)")
     daily_active: float = Field(default=0.35, gt=0, lt=0.7, description="share of users who come on a day (paper: 0.3)")
-    activity_spread: float = Field(default=3.0, ge=0, description="log-odds of a visit, between users (chosen)")
-    mood_spread: float = Field(default=0.7, ge=0, description="log-odds of a visit, from day to day (chosen)")
+    activity_spread: float = Field(default=3.0, ge=0, le=10, description="log-odds of a visit, between users (chosen)")
+    mood_spread: float = Field(default=0.7, ge=0, le=10, description="log-odds of a visit, from day to day (chosen)")
     mood_memory: float = Field(
         default=0.8, ge=0, lt=1, description="correlation of the mood with the day before (chosen)"
     )
     satisfaction: float = Field(
-        default=1.0, ge=0, description="log-odds of a visit per unit of share watched above the usual (chosen)"
+        default=1.0, ge=0, le=100, description="log-odds of a visit per unit of share watched above the usual (chosen)"
     )
-    appetite: float = Field(default=100.0, ge=1, description="mean items a day that a visitor would look at (chosen)")
-    longest: int = Field(default=150, ge=1, description="most items in a session (chosen)")
+    appetite: float = Field(
+        default=100.0, ge=1, le=1e6, description="mean items a day that a visitor would look at (chosen)"
+    )
+    longest: int = Field(default=150, ge=1, le=10_000, description="most items in a session (chosen)")
     patience: float = Field(
-        default=40.0, ge=1, description="mean items not watched after which a session ends (chosen)"
+        default=40.0, ge=1, le=500, description="mean items not watched after which a session ends (chosen)"
     )
 
 
 class FeedbackOptions(Options):
     """How users react: log-odds at the mean, and per unit of cosine between taste and item, quality, habit of the user."""
 
-    watch: float = Field(default=-1.3, description="effective view (KuaiRand excerpt: 0.46 long views)")
-    like: float = Field(default=-5.6, description="like, after a view (chosen: 2 to 3 % of exposures)")
-    comment: float = Field(default=-7.6, description="comment (KuaiRand excerpt: 0.03 of liked or hated items)")
-    follow: float = Field(default=-8.2, description="follow (KuaiRand excerpt: 0.007 of liked or hated items)")
-    affinity: float = Field(default=3.0, ge=0, description="of the cosine (chosen)")
-    quality: float = Field(default=0.9, ge=0, description="of an item's log quality (chosen)")
-    habit: float = Field(default=0.8, ge=0, description="spread of users' readiness to react (chosen)")
-    unwatched: float = Field(default=-2.5, description="added for likes and the like without a view (chosen)")
-    ageing: float = Field(default=0.25, ge=0, description="lost per day of an item's age (chosen)")
-    view_seconds: float = Field(
-        default=32.0, gt=0, description="of a view (KuaiRand videos: lower quartile of durations)"
+    watch: float = Field(
+        default=-1.3, ge=-100, le=100, description="effective view (KuaiRand excerpt: 0.46 long views)"
     )
-    skip_seconds: float = Field(default=3.0, gt=0, description="of an item not watched (chosen)")
+    like: float = Field(default=-5.6, ge=-100, le=100, description="like, after a view (chosen: 2 to 3 % of exposures)")
+    comment: float = Field(
+        default=-7.6, ge=-100, le=100, description="comment (KuaiRand excerpt: 0.03 of liked or hated items)"
+    )
+    follow: float = Field(
+        default=-8.2, ge=-100, le=100, description="follow (KuaiRand excerpt: 0.007 of liked or hated items)"
+    )
+    affinity: float = Field(default=3.0, ge=0, le=100, description="of the cosine (chosen)")
+    quality: float = Field(default=0.9, ge=0, le=100, description="of an item's log quality (chosen)")
+    habit: float = Field(default=0.8, ge=0, le=100, description="spread of users' readiness to react (chosen)")
+    unwatched: float = Field(
+        default=-2.5, ge=-100, le=100, description="added for likes and the like without a view (chosen)"
+    )
+    ageing: float = Field(default=0.25, ge=0, le=100, description="lost per day of an item's age (chosen)")
+    view_seconds: float = Field(
+        default=32.0, gt=0, le=86_400, description="of a view (KuaiRand videos: lower quartile of durations)"
+    )
+    skip_seconds: float = Field(default=3.0, gt=0, le=86_400, description="of an item not watched (chosen)")
 
 
 class CreatorOptions(Options):
     """Who uploads, and what keeps them at it."""
 
-    uploads: float = Field(default=0.5, gt=0, description="mean uploads a day of a creator (chosen)")
-    output_spread: float = Field(default=1.0, ge=0, description="log uploads, between creators (chosen: heavy tail)")
-    skill_spread: float = Field(default=0.5, ge=0, description="log quality, between creators (chosen)")
-    quality_spread: float = Field(default=0.7, ge=0, description="log quality, between a creator's items (chosen)")
-    content_noise: float = Field(
-        default=0.8, ge=0, description="what an item is, around its topic of length 1 (chosen)"
+    uploads: float = Field(default=0.5, gt=0, le=12, description="mean uploads a day of a creator (chosen)")
+    output_spread: float = Field(
+        default=1.0, ge=0, le=5, description="log uploads, between creators (chosen: heavy tail)"
     )
-    content_blur: float = Field(default=0.3, ge=0, description="what is known of it, around what it is (chosen)")
+    skill_spread: float = Field(default=0.5, ge=0, le=100, description="log quality, between creators (chosen)")
+    quality_spread: float = Field(
+        default=0.7, ge=0, le=100, description="log quality, between a creator's items (chosen)"
+    )
+    content_noise: float = Field(
+        default=0.8, ge=0, le=100, description="what an item is, around its topic of length 1 (chosen)"
+    )
+    content_blur: float = Field(
+        default=0.3, ge=0, le=100, description="what is known of it, around what it is (chosen)"
+    )
     encouragement: float = Field(
-        default=1.2, ge=0, description="uploads gained at most by feedback, as a share (paper: 5.4 rises, no figure)"
+        default=1.2,
+        ge=0,
+        le=100,
+        description="uploads gained at most by feedback, as a share (paper: 5.4 rises, no figure)",
     )
     encouragement_half: float = Field(
         default=2.5,
@@ -78,23 +97,33 @@ class CreatorOptions(Options):
         default=15, ge=0, description="exposures in two days below which an upload was for nothing (chosen)"
     )
     leaving: float = Field(default=0.02, ge=0, le=1, description="chance to leave after such an upload (chosen)")
-    joining: float = Field(default=0.01, ge=0, description="new creators a day, as a share of the first ones (chosen)")
+    joining: float = Field(
+        default=0.01, ge=0, le=1, description="new creators a day, as a share of the first ones (chosen)"
+    )
 
 
 class RecommenderOptions(Options):
     """The user-side recommender that all policies share."""
 
-    live_days: int = Field(default=4, ge=1, description="days after its upload for which an item is shown (chosen)")
+    live_days: int = Field(
+        default=4,
+        ge=3,
+        description="days from its upload on for which an item is shown (chosen); a second request is for the third day",
+    )
     index_least: int = Field(
         default=10, ge=0, description="exposures without which an item is not in the index (chosen)"
     )
     spare: int = Field(default=40, ge=0, description="candidates beyond the longest session, for those seen before")
-    noise: float = Field(default=0.3, ge=0, description="spread of noise in the order of a list, log-odds (chosen)")
+    noise: float = Field(
+        default=0.3, ge=0, le=100, description="spread of noise in the order of a list, log-odds (chosen)"
+    )
     taste_memory: float = Field(default=0.97, ge=0, lt=1, description="of a user's vector, a day (chosen)")
     taste_prior: float = Field(
-        default=10.0, gt=0, description="exposures' weight of knowing nothing of a user (chosen)"
+        default=10.0, ge=1e-3, description="exposures' weight of knowing nothing of a user (chosen)"
     )
-    rate_prior: float = Field(default=20.0, gt=0, description="exposures' weight of an item's expected rate (chosen)")
+    rate_prior: float = Field(
+        default=20.0, ge=1e-3, description="exposures' weight of an item's expected rate (chosen)"
+    )
     cold_share: float = Field(
         default=0.05, gt=0, lt=1, description="share of exposures of items that few have seen, Base's strategy (chosen)"
     )
@@ -105,6 +134,14 @@ class RecommenderOptions(Options):
         description="share of exposures of matches; Base gives it to cold items too (paper: 0.02)",
     )
     seen_remembered: int = Field(default=256, ge=1, description="items a user has seen last, which are not shown again")
+
+    @model_validator(mode="after")
+    def _shares_fit(self) -> "RecommenderOptions":
+        if self.cold_share + self.match_share >= 1:
+            raise ValueError(
+                f"cold_share + match_share is {self.cold_share + self.match_share:g}, expected less than 1"
+            )
+        return self
 
 
 class MatchOptions(Options):
@@ -119,7 +156,7 @@ class MatchOptions(Options):
         default=0.8, gt=0, lt=1, description="of the activity threshold (paper: 0.82 came)"
     )
     similar_items: int = Field(default=10, ge=1, description="items like an item, in i2i2u")
-    gap: float = Field(default=2e-3, gt=0, description="of the auction")
+    gap: float = Field(default=2e-3, gt=0, le=1, description="of the auction")
 
 
 class PlatformOptions(Options):
@@ -143,6 +180,6 @@ class PlatformOptions(Options):
             raise ValueError(
                 f"topics_per_user is {self.people.topics_per_user}, expected at most topics = {self.people.topics}"
             )
-        if list(self.reach) != sorted(set(self.reach)) or not self.reach:
-            raise ValueError(f"reach is {self.reach}, expected rising numbers of exposures")
+        if list(self.reach) != sorted(set(self.reach)) or not self.reach or self.reach[0] < 1:
+            raise ValueError(f"reach is {list(self.reach)}, expected rising numbers of exposures from 1 on")
         return self

@@ -24,7 +24,7 @@ from .learned_models import cold_auc, fit_models, record, visit_forecast
 from .night_matching import Night, NightView
 from .options import PlatformOptions
 from .people import Creators, Users, draw_creators, draw_users, encourage, join, leave, upload_counts, visitors
-from .serving import Share, Visits, cold_items, merged, organic_lists, user_side_scores
+from .serving import Share, Visits, cold_items, merged, organic_lists, unseen, user_side_scores
 from .session import sessions, wanted
 from .waiting import Matches, no_matches
 
@@ -88,18 +88,18 @@ def run_day(options: PlatformOptions, state: State, design: Design) -> dict[str,
     counts = upload_counts(options, state.creators, state.seed, state.day)
     state.items = joined(state.items, uploads(options, state.creators, counts, state.seed, state.day))
     when = visitors(options, state.users, state.seed, state.day)
-    tally = DayTally(state.day, counts, user_arm, creator_arm, when >= 0, state.matches)
+    tally = DayTally(state.day, counts, design.control is not None, user_arm, creator_arm, when >= 0)
     figures = uploads_by_feedback(state.creators, counts)
     for period in range(options.periods):
         _period(options, state, here, np.flatnonzero(when == period), period, tally)
         for number, group in enumerate(here):
             if group.policy.stream:
                 view = _night_view(options, state, group, number)
-                more = state.nights[number].during(options, view, when > period, period)
-                state.matches[number] = more
+                been = (when >= 0) & (when <= period)  # what is still to come is hidden
+                state.matches[number] = state.nights[number].during(options, view, ~been, period)
     figures |= cold_auc(state.known, options.periods, options.recommender.index_least)
     _evening(options, state, when >= 0, tally)
-    figures |= day_metrics(options, state.items, state.creators, tally)
+    figures |= day_metrics(options, state.items, state.creators, tally, state.matches)
     figures |= quality_table(state.users, state.creators, state.items, tally.exposures())
     for number, group in enumerate(here):
         matched, about = state.nights[number].after(options, _night_view(options, state, group, number))
@@ -112,9 +112,9 @@ def run_day(options: PlatformOptions, state: State, design: Design) -> dict[str,
 def arms_before(options: PlatformOptions, state: State, design: Design) -> dict[str, float]:
     """``dac_ARM_before`` and ``reach_X_ARM_before``: what the arms to come did in the last week before a test that splits
     creators, mean of a day. A test is read against it: arms of a heavy-tailed crowd are never quite alike."""
-    _, arm = _arms(options, state, design)
-    if arm.all():
+    if design.control is None:
         return {}
+    _, arm = _arms(options, state, design)
     items, figures = state.items, {}
     for name, mine in (("control", ~arm[items.creator]), ("treated", arm[items.creator])):
         days = [
@@ -171,7 +171,8 @@ def _visits(
 def _shown(visits: Visits, state: State, number: int) -> Exposures:
     """What the visitors of a group are shown and do."""
     matches, cold = state.shares[number]
-    extras = [state.matches[number].extra(visits.visitor, matches.aim), cold_items(visits, cold.aim)]
+    waiting = unseen(visits, state.matches[number].extra(visits.visitor, matches.aim))
+    extras = [waiting, cold_items(visits, cold.aim)]
     count = wanted(visits.options, state.users, state.seed, state.day, visits.visitor)
     item, source = merged(visits, organic_lists(visits), extras, count)
     return sessions(visits, state.users, item, source)
@@ -205,7 +206,7 @@ def _evening(options: PlatformOptions, state: State, came: np.ndarray, tally: Da
     count = np.bincount(shown.user, minlength=len(came))
     watched = np.bincount(shown.user, shown.watched, len(came))
     pleased = watched / np.maximum(count, 1) - shown.watched.mean() if len(shown) else watched
-    users.satisfaction = np.where(count > 0, 0.8 * users.satisfaction + 0.2 * (pleased), users.satisfaction)
+    users.satisfaction = np.where(count > 0, 0.8 * users.satisfaction + 0.2 * pleased, users.satisfaction)
     kinds = shown.like + 2.0 * shown.comment + 3.0 * shown.follow
     feedback = np.bincount(state.items.creator[shown.item], kinds, len(creators.skill))
     encourage(options, creators, feedback)

@@ -1,6 +1,6 @@
 """What visitors are shown: the user-side recommender's lists, with matches or cold items among them (eq. 14)."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -30,6 +30,8 @@ class Scores:
 
     def pairs(self, items: Items, user: np.ndarray, item: np.ndarray) -> np.ndarray:
         """float64 of pairs, broadcast; entries of item below 0 score minus infinity."""
+        if not len(items):
+            return np.full(np.broadcast_shapes(user.shape, item.shape), -np.inf)
         product = np.einsum("...d,...d->...", self.user[user], items.content[item])
         return np.where(item >= 0, product + self.of_item[item], -np.inf)
 
@@ -89,6 +91,13 @@ def cold_items(visits: Visits, aim: float) -> Extra:
     return Extra(lists, np.ones(lists.shape), np.full(lists.shape, COLD, np.int8), aim)
 
 
+def unseen(visits: Visits, extra: Extra) -> Extra:
+    """Without the items that the visitors have seen since they were matched, or before."""
+    item = extra.item.astype(np.int32)
+    drop_seen(item, visits.visitor, visits.known.seen)
+    return replace(extra, item=item.astype(np.int64))
+
+
 def _best_unseen(visits: Visits, index: np.ndarray, count: int) -> np.ndarray:
     visitor, scores = visits.visitor, visits.scores
     if not len(index) or not len(visitor):
@@ -140,23 +149,33 @@ def merged(
     """(item int64[visitors, longest], source int8) of the lists, best first, ``count`` int64 long, -1 past the end.
 
     One boost for all of a kind of extra items: that at which they take their aim of the places, each counted by itself.
+    An item stands in a list once, as the first of the extras that bring it, else as organic.
     """
     options, visitor = visits.options, visits.visitor
-    added = np.concatenate([extra.item for extra in extras], 1)
-    for place in range(added.shape[1]):
-        organic = np.where(organic == added[:, place : place + 1], -1, organic)
+    added, items = np.zeros((len(visitor), 0), np.int64), []
+    for extra in extras:
+        items.append(_without(extra.item, added))
+        added = np.concatenate([added, items[-1]], 1)
+    organic = _without(organic, added)
     drawn = normal(visits.seed, Purpose.ORGANIC, visitor[:, None], np.maximum(organic, 0), visits.day)
     value = visits.own_scores(organic) + options.recommender.noise * drawn
     values, sources = [value], [np.full(organic.shape, ORGANIC, np.int8)]
-    for extra in extras:
-        own = visits.own_scores(extra.item)
+    for item, extra in zip(items, extras, strict=True):
+        own = visits.own_scores(item)
         boost = _boost(value, own, extra.gain, count, extra.aim)
-        values.append(np.where(extra.item >= 0, own + boost * extra.gain, -np.inf))
+        values.append(np.where(item >= 0, own + boost * extra.gain, -np.inf))
         sources.append(extra.source)
     order = np.argsort(-np.concatenate(values, 1), axis=1, kind="stable")[:, : options.people.longest]
     item = np.take_along_axis(np.concatenate([organic, added], 1), order, 1)
     item[np.arange(item.shape[1]) >= count[:, None]] = -1
     return item, np.take_along_axis(np.concatenate(sources, 1), order, 1)
+
+
+def _without(lists: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Lists of items, with -1 in place of what the same row of ``others`` holds."""
+    for place in range(others.shape[1]):
+        lists = np.where(lists == others[:, place : place + 1], -1, lists)
+    return lists
 
 
 def _boost(value: np.ndarray, own: np.ndarray, gain: np.ndarray, count: np.ndarray, aim: float) -> float:

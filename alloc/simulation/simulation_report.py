@@ -12,7 +12,7 @@ from ..plots import Plot, bars, bars_height, draw, format_ticks, legend_above
 from ..plots_svg import COLOURS
 from ..report import page_template
 from ..report_parts import Section, Table
-from .comparison import Days, percent, shown_figures
+from .comparison import Days, estimate_cells, percent, shown_figures
 from .day_metrics import FEEDBACK_CLASSES, MATCH_SIZES
 from .exposures import SOURCES
 from .simulation_config import SimulationConfig
@@ -37,7 +37,7 @@ def render_simulation(config: SimulationConfig, found: Mapping[str, Any], days: 
         kind="simulation",
         name="A platform in a box",
         facts=facts,
-        headline=_headline(found),
+        headline=_headline(config, found),
         figures=[],
         sections=_sections(config, found, days),
         notes=[_NOTE],
@@ -46,16 +46,14 @@ def render_simulation(config: SimulationConfig, found: Mapping[str, Any], days: 
     )
 
 
-def _headline(found: Mapping[str, Any]) -> list[str]:
+def _headline(config: SimulationConfig, found: Mapping[str, Any]) -> list[str]:
     """One sentence for each pair compared."""
-    sentences = []
+    sentences, least = [], config.platform.reach[0]
     for pair, one in found["differences"].items():
         better, than = pair.split("/")
-        reach = next(key for key in one if key.startswith("reach_") and "_by_" not in key)
-        least = reach.removeprefix("reach_")
         sentences.append(
             f"{_plain(better)} over {_plain(than)}: {percent(one['dac'])} % creators active a day, "
-            f"{percent(one[reach])} % uploads that reach {least} exposures."
+            f"{percent(one[f'reach_{least}'])} % uploads that reach {least} exposures."
         )
     return sentences
 
@@ -189,9 +187,7 @@ def _tests(config: SimulationConfig, found: Mapping[str, Any]) -> Section:
     names, rows = shown_figures(config), []
     for design, one in found["tests"].items():
         for key, figure in one.items():
-            error = f"{100 * figure['error']:.2f}"
-            truth = f"{100 * figure['truth']:+.2f}"
-            rows.append((design.replace("_", " "), names[key], truth, percent(figure, "estimate"), error))
+            rows.append((_plain(design), names[key], *estimate_cells(figure)))
     text = (
         f"What tests of {config.test.treatment} against {config.test.control} would have said, beside the truth: both "
         "worlds whole, at the same luck. The error is the mean distance of estimate and truth by world.",
