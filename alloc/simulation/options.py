@@ -169,7 +169,7 @@ class PlatformOptions(Options):
     match: MatchOptions = MatchOptions()
     warm_days: int = Field(default=14, ge=3, description="days under Base before the policies part")
     days: int = Field(default=21, ge=1, description="days of each policy")
-    periods: int = Field(default=4, ge=1, le=24, description="parts of a day; matches and rates are renewed after each")
+    periods: int = Field(default=4, ge=1, le=12, description="parts of a day; matches and rates are renewed after each")
     reach: Annotated[tuple[int, ...], Field(strict=False)] = Field(
         default=(50, 250, 1000), description="exposures that ExpoReach counts items by"
     )
