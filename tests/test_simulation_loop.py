@@ -217,21 +217,6 @@ def test_a_simulation_that_was_killed_goes_on(python_run: Callable, tmp_path: Pa
         assert read[0] == read[1], name
 
 
-@pytest.mark.parametrize(
-    "setting",
-    [
-        "platform.periods=1",
-        "platform.match.demand=1",
-        "platform.match.more_candidates=0",
-        "platform.reach=[3]",
-        "platform.days=2",
-    ],
-)
-def test_settings_at_their_ends(python_run: Callable, tmp_path: Path, setting: str) -> None:
-    done = simulated(python_run, tmp_path, "policies=[base, v5, nightly]", "compare=[]", setting)
-    assert done.returncode == 0, done.stderr
-
-
 def test_bad_settings_and_folders_are_one_line(python_run: Callable, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     for arguments in (("policies=[base, nothing]",), ("platform.people.users=10",), ("--out", tmp_path / "file")):

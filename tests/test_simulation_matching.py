@@ -1,4 +1,4 @@
-"""Simulated matching: candidates, limits of every policy, the value against a linear programme, the stream."""
+"""Matching on the simulated platform: candidates, limits, the value against a linear programme, the stream."""
 
 from collections.abc import Callable
 from dataclasses import replace

@@ -38,23 +38,32 @@ class SimulationConfig(Options):
 
     @model_validator(mode="after")
     def _names_are_known(self) -> "SimulationConfig":
-        for key, names in (("policies", self.policies), ("compare", self.compare), ("test.designs", self.test.designs)):
+        test = self.test
+        named = {"policies": self.policies, "test.control": (test.control,), "test.treatment": (test.treatment,)}
+        for key, names in named.items():
+            for name in names:
+                if name not in POLICIES:
+                    raise ValueError(f"{key} has {name!r}, expected some of {', '.join(POLICIES)}")
+        for key, names in (("policies", self.policies), ("compare", self.compare), ("test.designs", test.designs)):
             if len(set(names)) < len(names):
                 raise ValueError(f"{key} is {', '.join(names)}, expected each once")
-        named = [*self.policies, *(name for pair in self.compare for name in pair.split("/"))]
-        named += [self.test.control, self.test.treatment]
-        for name in named:
-            if name not in POLICIES:
-                raise ValueError(f"{name!r} is no policy, expected {', '.join(POLICIES)}")
-        run = set(self.policies)
+        return self
+
+    @model_validator(mode="after")
+    def _two_are_compared(self) -> "SimulationConfig":
+        run, test = set(self.policies), self.test
         for pair in self.compare:
             two = set(pair.split("/"))
             if pair.count("/") != 1 or len(two) != 2 or not two <= run:
                 raise ValueError(f"compare has {pair!r}, expected two of the policies, as in nightly/base")
-        if self.test.designs and not {self.test.control, self.test.treatment} <= run:
+        if test.designs and not {test.control, test.treatment} <= run:
             raise ValueError("test.control and test.treatment must be among the policies: their worlds are the truth")
-        if self.test.control == self.test.treatment:
-            raise ValueError(f"test.control and test.treatment are both {self.test.control}, expected two policies")
+        if test.control == test.treatment:
+            raise ValueError(f"test.control and test.treatment are both {test.control}, expected two policies")
+        return self
+
+    @model_validator(mode="after")
+    def _numbers_fit(self) -> "SimulationConfig":
         if self.seed + self.seeds > 2**32:
             raise ValueError(f"seed + seeds is {self.seed + self.seeds}, expected at most 2**32")
         if self.settle_days >= self.platform.days:
