@@ -264,7 +264,12 @@ def stream(
     run: RunOption = None,
     out: Annotated[Path, typer.Option("--out", help="Folder of the runs.")] = Path("out"),
     source: Annotated[
-        str, typer.Option("--input", help="File of uploads, one JSON object a line; - = standard input.")
+        str,
+        typer.Option(
+            "--input",
+            help="File of uploads, one JSON object a line; - = standard input; or a Redis stream, "
+            "redis://host:port/0?stream=NAME.",
+        ),
     ] = "-",
     demand: Annotated[int, typer.Option("--demand", min=0, help="Users wanted where an upload does not say.")] = 200,
     debug: DebugOption = False,
@@ -274,6 +279,10 @@ def stream(
     Each line such as {"item": "i7", "users": [3, 9], "scores": [0.4, 0.2]} is answered by one line on standard output with
     the users that the item got, once that is on disk. The same item again gets the same answer. Ctrl-C or SIGTERM ends
     after the upload at hand.
+
+    From a Redis stream the uploads are the field "upload" of its entries, and answers go to the stream NAME:answers. Any
+    number of processes share the entries; what one of them leaves behind when it dies another takes over. More after the
+    ? of the address: group=, answers=, consumer=, claim=SECONDS.
     """
     from .publish import find_run
     from .stream_lines import answer_lines

@@ -106,6 +106,12 @@ def store_crowd() -> ModuleType:
 
 
 @pytest.fixture(scope="session")
+def stream_processes() -> ModuleType:
+    """The module tests/stream_processes.py: `dualrec stream` and `dualrec serve` on runs that have nothing but prices."""
+    return module_beside("stream_processes")
+
+
+@pytest.fixture(scope="session")
 def random_problems() -> ModuleType:
     """The module tests/random_problems.py: small random problems of every awkward kind."""
     return module_beside("random_problems")

@@ -20,9 +20,10 @@ from dualrec.alloc.serving_names import scorer_of
 from dualrec.alloc.sqlite_store import SqliteStore
 from dualrec.alloc.stage_arrivals import known_of
 from dualrec.alloc.stream import Stream, Upload
-from dualrec.alloc.stream_lines import answer_line, read_upload
+from dualrec.alloc.stream_lines import answer_line
 from dualrec.alloc.stream_prices import load_stream_prices
 from dualrec.alloc.tables import DAY_MS
+from dualrec.alloc.upload_lines import read_upload
 from dualrec.models.pair_scores import SIGNIFICANT_BITS, PairScorer
 
 UNIT = 2.0 ** (1 - SIGNIFICANT_BITS)

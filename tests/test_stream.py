@@ -19,9 +19,10 @@ from dualrec.alloc.match_store import MatchStore, StoreError
 from dualrec.alloc.night import run_night
 from dualrec.alloc.sqlite_store import SqliteStore
 from dualrec.alloc.stream import Stream, Upload
-from dualrec.alloc.stream_lines import MOST_LINE_BYTES, answer_line, read_upload
+from dualrec.alloc.stream_lines import answer_line
 from dualrec.alloc.stream_prices import StreamPrices, load_stream_prices
 from dualrec.alloc.tables import DAY_MS
+from dualrec.alloc.upload_lines import MOST_LINE_BYTES, read_upload
 from dualrec.solvers.online_prices import BidCurves
 
 NOON = 1_000 * DAY_MS + DAY_MS // 2
