@@ -40,7 +40,7 @@ def test_every_shipped_config_loads() -> None:
 @pytest.mark.parametrize(
     ("override", "words"),
     [
-        ("policies=[base, nightli]", "'nightli' is no policy"),
+        ("policies=[base, nightli]", "policies has 'nightli', expected some of"),
         ("compare=[nightly/v1]", "expected two of the policies"),
         ("platform.people.creator=3", "the nearest known is platform.people.creators"),
         ("settle_days=21", "fewer than platform.days"),
