@@ -18,6 +18,8 @@ KEY_VARIABLE = "DUALREC_API_KEY"
 _IDLE_SECONDS = 15
 _STOP_SECONDS = 30
 _SWITCH_SECONDS = 0.0005
+_MOST_AT_ONCE = 1_000
+_MOST_FILES = 4_096
 
 
 def serve(run_dir: Path, store: str, host: str, port: int) -> None:
@@ -34,6 +36,7 @@ def serve(run_dir: Path, store: str, host: str, port: int) -> None:
     try:
         import uvicorn
 
+        from .connection_guard import guarded_protocol
         from .service import make_app
     except ImportError as error:
         raise InputError(f"serve needs more packages ({error}): pip install 'dualrec[serve]'") from None
@@ -44,13 +47,16 @@ def serve(run_dir: Path, store: str, host: str, port: int) -> None:
         app = make_app(Stream(prices, open_store(store), scorer_of(run_dir, prices.user_ids)), key)
         config = uvicorn.Config(
             app,
-            log_level="warning",
+            http=guarded_protocol(),
+            ws="none",
+            log_level="error",  # a line for each malformed request would fill a disk
             timeout_keep_alive=_IDLE_SECONDS,
             timeout_graceful_shutdown=_STOP_SECONDS,
-            limit_concurrency=1_000,
+            limit_concurrency=_MOST_AT_ONCE,
             server_header=False,
         )
         _spare_pauses()
+        _allow_files()
         print(f"dualrec: serving on http://{host}:{port}, {'with' if key else 'without'} a key", flush=True)
         uvicorn.Server(config).run(sockets=[listener])
 
@@ -63,6 +69,18 @@ def _spare_pauses() -> None:
     gc.collect()
     gc.freeze()
     sys.setswitchinterval(_SWITCH_SECONDS)
+
+
+def _allow_files() -> None:
+    """Connections that come in one burst are all accepted before any is closed: many systems allow 1,024 open files."""
+    try:
+        import resource
+    except ImportError:  # Windows has no such limit
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = _MOST_FILES if hard == resource.RLIM_INFINITY else min(_MOST_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
 def _listening(host: str, port: int) -> socket.socket:
