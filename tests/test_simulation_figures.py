@@ -26,7 +26,7 @@ from dualrec.alloc.simulation.options import PlatformOptions
 from dualrec.alloc.simulation.platform import arms_before, end_design, run_day
 from dualrec.alloc.simulation.policies import policy
 from dualrec.alloc.simulation.simulation_config import AbOptions, SimulationConfig
-from dualrec.alloc.simulation.simulation_report import render_simulation
+from dualrec.alloc.simulation.simulation_report import mean_line, render_simulation
 from dualrec.alloc.simulation.waiting import matches_of, no_matches
 
 USERS = 400
@@ -321,3 +321,8 @@ def test_the_table_shows_each_policy_pair_and_test() -> None:
     assert [line for line in lines if line in {"base", "nightly"}] == ["base", "nightly"]
     assert lines.count("nightly over base") == 1
     assert lines.count("co_diverted") == lines.count("user_diverted") == 3
+
+
+def test_lines_over_days_have_gaps_where_a_day_has_no_figure() -> None:
+    line = mean_line([[{"a": 1.0}, {"a": None}, {}], [{"a": 3.0}, {"a": 2.0}, {"a": 1.0}]], "a")
+    assert line[0] == 2.0 and np.isnan(line[1:]).all()

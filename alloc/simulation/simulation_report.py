@@ -104,8 +104,8 @@ def _curve_plot(config: SimulationConfig, days: Days, key: str, title: str, capt
 
 
 def mean_line(runs: Sequence[Sequence[Mapping[str, float]]], key: str) -> np.ndarray:
-    """float64[days]: a figure by day, mean over worlds."""
-    return np.array([[day.get(key, np.nan) for day in run] for run in runs]).mean(0)
+    """float64[days]: a figure by day, mean over worlds; NaN on days without it (None in JSON)."""
+    return np.array([[day.get(key, np.nan) for day in run] for run in runs], np.float64).mean(0)
 
 
 def _gains(config: SimulationConfig, found: Mapping[str, Any]) -> Section:
