@@ -24,7 +24,7 @@ Edit = Callable[..., Path]
 BASELINES = {"first_come", "activity", "random", "category"}  # strict cold: nobody is an early user
 SOURCES = {"two_tower", "i2i2u", "i2u2u", "user_side", "sequential", "price_round", "free_places"}
 SOLVERS = ("auction", "min-cost-flow", "greedy", "first-come")
-FILES = {"config.yaml", "matches.parquet", "prices.parquet", "metrics.json", "report.html", "MANIFEST.json"}
+FILES = {"config.yaml", "matches.parquet", "prices.parquet", "metrics.json", "report.html", "serving", "MANIFEST.json"}
 
 
 def matches_of(result: NightResult) -> pd.DataFrame:
@@ -78,7 +78,7 @@ def test_the_metrics_that_others_read(cold: NightResult) -> None:
     assert {"like", "comment"} <= set(metrics["ranking"]["auc"]) <= heads | {"interaction"}
     assert set(metrics["retrieval"]["share"]) == SOURCES
     assert sum(metrics["retrieval"]["share"].values()) == pytest.approx(1)
-    stages = {"tables", "activity", "retrieval", "ranking", "candidates", "allocation", "evaluation"}
+    stages = {"tables", "activity", "retrieval", "ranking", "candidates", "allocation", "serving", "evaluation"}
     assert set(metrics["seconds"]) == stages
     assert metrics["peak_memory_mb"] > 0
 
