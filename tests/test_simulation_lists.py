@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dualrec.alloc.simulation.draws import Purpose, between_0_and_1, poisson, uniform
+from dualrec.alloc.simulation.draws import Purpose, poisson, uniform
 from dualrec.alloc.simulation.exposures import COLD
 from dualrec.alloc.simulation.items import no_items
 from dualrec.alloc.simulation.serving import (
@@ -171,9 +171,3 @@ def test_visitors_want_what_their_appetite_says(small_platform: ModuleType) -> N
     assert days.min() >= 1 and days.max() <= options.people.longest
     calm = users.appetite < options.people.longest / 4  # whom the longest session does not bind
     assert days[:, calm].mean(0).sum() == pytest.approx((users.appetite[calm] - 0.5).sum(), rel=0.05)
-
-
-def test_numbers_drawn_are_never_0_or_1() -> None:
-    bits = np.array([0, 2**64 - 1, 2**64 - 2**11, 2**63], np.uint64)
-    value = between_0_and_1(bits)
-    assert (value > 0).all() and (value < 1).all() and value[3] == pytest.approx(0.5)
