@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from dualrec.alloc.cli import run
+from dualrec.alloc.progress import NullProgress
 from dualrec.alloc.simulation import night_matching, platform
 from dualrec.alloc.simulation.assigning import Matched, Request, assign
 from dualrec.alloc.simulation.designs import Design
@@ -18,6 +20,8 @@ from dualrec.alloc.simulation.exposures import COLD, Exposures
 from dualrec.alloc.simulation.options import PlatformOptions
 from dualrec.alloc.simulation.platform import State, end_design, run_day
 from dualrec.alloc.simulation.policies import POLICIES, policy
+from dualrec.alloc.simulation.simulate import simulate
+from dualrec.alloc.simulation.simulation_config import load_simulation
 
 SETTINGS = (
     "platform.people={users: 300, creators: 60, appetite: 30.0, longest: 40, patience: 15.0}",
@@ -197,12 +201,12 @@ def test_the_same_simulation_on_one_processor(python_run: Callable, tmp_path: Pa
 
 def test_a_simulation_that_was_killed_goes_on(python_run: Callable, tmp_path: Path) -> None:
     policies = "policies=[base, nightly, first_come]"
-    whole = simulated(python_run, tmp_path / "whole", policies)
-    assert whole.returncode == 0, whole.stderr
+    simulate(load_simulation("platform", (*SETTINGS, policies)), tmp_path / "whole", NullProgress())
     killer = (
         "import os; from dualrec.alloc.simulation import simulate; save = simulate.save_json\n"
         "def once(path, value):\n"
         "    save(path, value)\n"
+        "    path.with_name(f'.{path.name}.tmp').write_text('[half')\n"
         "    os.kill(os.getpid(), 9)\n"
         "simulate.save_json = once\n"
     )
@@ -217,8 +221,10 @@ def test_a_simulation_that_was_killed_goes_on(python_run: Callable, tmp_path: Pa
         assert read[0] == read[1], name
 
 
-def test_bad_settings_and_folders_are_one_line(python_run: Callable, tmp_path: Path) -> None:
+def test_bad_settings_and_folders_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "file").write_text("")
-    for arguments in (("policies=[base, nothing]",), ("platform.people.users=10",), ("--out", tmp_path / "file")):
-        done = python_run("-c", PROGRAM, "simulate", "--out", tmp_path / "x", *arguments)
-        assert done.returncode == 2 and done.stderr.count("\n") == 1 and "Traceback" not in done.stderr, done.stderr
+    for arguments in (("policies=[base, nothing]",), ("platform.people.users=10",), ("--out", str(tmp_path / "file"))):
+        assert run(["simulate", "--out", str(tmp_path / "x"), *arguments]) == 2
+        said = capsys.readouterr()
+        assert said.err.count("\n") == 1 and "Traceback" not in said.err and not said.out, said.err
+        assert not (tmp_path / "x").exists()
