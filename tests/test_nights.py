@@ -112,7 +112,7 @@ def test_ids_of_another_kind_are_refused(one: Process) -> None:
 
 @settings(max_examples=25)
 @given(
-    st.lists(
+    steps=st.lists(
         st.tuples(
             st.integers(0, 2),  # which process
             st.sampled_from(["ask", "ask", "ask", "ask", "offer new", "offer old"]),
@@ -154,7 +154,7 @@ def test_whatever_the_clocks_and_nights_no_user_gets_more_than_its_places(
 
 def test_a_service_goes_over_to_the_night_that_is_published(stream_processes: ModuleType, tmp_path: Path) -> None:
     out, store = tmp_path / "out", tmp_path / "m.db"
-    stream_processes.publish_prices(out, stream_processes.prices_of(OLD, 2), "first")
+    stream_processes.publish_prices(out, stream_processes.prices_of(OLD, 99), "first")
     with stream_processes.serving(out, str(store)) as (process, port):
 
         def ask(item: str) -> Any:
@@ -163,10 +163,10 @@ def test_a_service_goes_over_to_the_night_that_is_published(stream_processes: Mo
             return answer.json()["users"]
 
         assert ask("a") == [10]
-        stream_processes.publish_prices(out, stream_processes.prices_of(OLD, 2, 5.0), "dear")
+        stream_processes.publish_prices(out, stream_processes.prices_of(OLD, 99, 5.0), "dear")
         number = iter(range(1_000))
         stream_processes.until(lambda: time.sleep(0.2) or ask(f"b{next(number)}") == [])
-        damaged = stream_processes.publish_prices(out, stream_processes.prices_of(OLD, 3), "damaged")
+        damaged = stream_processes.publish_prices(out, stream_processes.prices_of(OLD, 98), "damaged")
         (damaged / "prices.parquet").write_bytes(b"x")
         stream_processes.publish_prices(out, stream_processes.prices_of(["a"], 3), "text")
         time.sleep(2 * latest_night.LOOK_SECONDS)
