@@ -22,7 +22,8 @@ DataOption = Annotated[Path | None, typer.Option("--data", help="Folder of the d
 OutOption = Annotated[Path | None, typer.Option("--out", help="Folder of the runs; the same as out=DIR.")]
 StoreOption = Annotated[str, typer.Option("--store", help="A file (made if need be), or redis://host:port/0.")]
 RunOption = Annotated[
-    str | None, typer.Option("--run", help="The night to start from: a run's name or folder; the latest if none.")
+    str | None,
+    typer.Option("--run", help="The night to start from: a run's name or folder; if none, always the latest."),
 ]
 DebugOption = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 Overrides = Annotated[
@@ -284,10 +285,9 @@ def stream(
     number of processes share the entries; what one of them leaves behind when it dies another takes over. More after the
     ? of the address: group=, answers=, consumer=, claim=SECONDS.
     """
-    from .publish import find_run
     from .stream_lines import answer_lines
 
-    answer_lines(find_run(out, run), store, source, demand)
+    answer_lines(out, run, store, source, demand)
 
 
 @app.command()
@@ -307,10 +307,9 @@ def serve(
     POST /items allocates, GET /users/ID/matches and POST /users/ID/shown are for the app, /health and /metrics for
     operations, /docs shows them. With the variable DUALREC_API_KEY set every request but /health must bring it.
     """
-    from .publish import find_run
     from .serve import serve as run_service
 
-    run_service(find_run(out, run), store, host, port)
+    run_service(out, run, store, host, port)
 
 
 @app.command()

@@ -23,6 +23,10 @@ class ShortError(StoreError):
     """Fewer users have places left than the request wants at least; nothing was kept."""
 
 
+class OtherPeopleError(StoreError):
+    """A day is open for other users, or for others of their places."""
+
+
 @dataclass(frozen=True, eq=False)
 class Answer:
     """The users that an item got: ``user`` int64[n] rows in the order of the request, ``score`` float32[n].
@@ -92,7 +96,7 @@ class MatchStore(Protocol):
     def open_day(self, day: int, capacity: np.ndarray, people: str = "") -> None:
         """Places of every user for a day, int[users] >= 0. Again with the same ones: nothing happens.
 
-        ``people`` names who the rows are, such as a digest of their ids; a day is for one set of people.
+        ``people`` names who the rows are, such as a digest of their ids; a day is for one set of people: OtherPeopleError.
         """
         ...
 
@@ -151,9 +155,9 @@ class MatchStore(Protocol):
         ...
 
 
-def other_people(day: int) -> StoreError:
+def other_people(day: int) -> OtherPeopleError:
     """What `open_day` says of a day that is open for others."""
-    return StoreError(
+    return OtherPeopleError(
         f"day {day} was opened by a night with other users or capacities; use that night until the day ends"
     )
 

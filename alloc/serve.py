@@ -9,10 +9,8 @@ import sys
 from pathlib import Path
 
 from .errors import InputError
-from .serving_names import scorer_of
-from .stream import Stream
+from .latest_night import open_nights
 from .stream_lines import open_store
-from .stream_prices import load_stream_prices
 
 KEY_VARIABLE = "DUALREC_API_KEY"
 _IDLE_SECONDS = 15
@@ -22,8 +20,8 @@ _MOST_AT_ONCE = 1_000
 _MOST_FILES = 4_096
 
 
-def serve(run_dir: Path, store: str, host: str, port: int) -> None:
-    """Serves until SIGINT or SIGTERM; requests at hand are answered first.
+def serve(out: Path, run: str | None, store: str, host: str, port: int) -> None:
+    """Serves until SIGINT or SIGTERM, requests at hand are answered first; from a run by name or from the latest of ``out``.
 
     Raises InputError when the run or the store cannot be used, when other machines could reach the service and the variable
     DUALREC_API_KEY is not set, and when the packages of `dualrec[serve]` are missing.
@@ -43,8 +41,7 @@ def serve(run_dir: Path, store: str, host: str, port: int) -> None:
     if key is not None and not key.isascii():
         raise InputError(f"{KEY_VARIABLE} has characters that are not ASCII, which no header can carry")
     with contextlib.closing(_listening(host, port)) as listener:
-        prices = load_stream_prices(run_dir)
-        app = make_app(Stream(prices, open_store(store), scorer_of(run_dir, prices.user_ids)), key)
+        app = make_app(open_nights(out, run, open_store(store)), key)
         config = uvicorn.Config(
             app,
             http=guarded_protocol(),

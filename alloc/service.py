@@ -15,8 +15,9 @@ from starlette.exceptions import HTTPException as HTTPError
 from ..solvers.errors import ProblemError
 from .combined import BoostControl, combine
 from .errors import InputError
-from .match_store import MOST_ITEM_CHARACTERS, StoreError
+from .match_store import MOST_ITEM_CHARACTERS, Match, StoreError
 from .new_item import NewItem, check_form
+from .nights import Nights
 from .request_guard import RequestGuard
 from .store_queue import StoreQueue
 from .stream import Stream, Upload
@@ -115,14 +116,16 @@ class ErrorBody(_Body):
 
 
 def make_app(
-    stream: Stream, key: str | None, clock: Callable[[], float] = time.time, match_share: float = 0.02
+    stream: Stream | Nights, key: str | None, clock: Callable[[], float] = time.time, match_share: float = 0.02
 ) -> FastAPI:
-    """The application over an open stream. ``key``: the bearer token that every request but /health must bring;
-    ``match_share``: of all exposures, that of the matches which /feed holds.
+    """The application over an open stream, or over that of the night in force.
+
+    ``key``: the bearer token that every request but /health must bring; ``match_share``: of all exposures, that of the
+    matches which /feed holds.
 
     The store is worked off the event loop, in the order of arrival, so that slow clients hold up nobody.
     """
-    body = TextUpload if stream.prices.user_ids.dtype.kind == "U" else IntegerUpload
+    body = TextUpload if stream.kind == "U" else IntegerUpload
     meters, control, queue = _Meters(), BoostControl(match_share), StoreQueue(stream, clock)
 
     @asynccontextmanager
@@ -165,7 +168,7 @@ def make_app(
     @app.get("/users/{user:path}/matches", responses=_errors(401, 404, 422, 503))
     async def matches(user: Annotated[str, Path(max_length=MOST_ITEM_CHARACTERS)]) -> list[MatchBody]:
         """A user's matches of the day, best first."""
-        found = await queue.run(stream.matches, _id(stream, user))
+        found = await queue.run(_matches, stream, user)
         return [MatchBody(item=match.item, score=match.score, shown=match.shown) for match in found]
 
     @app.post("/users/{user:path}/feed", responses=_errors(*_OF_BODIES, 404, 503))
@@ -174,7 +177,7 @@ def make_app(
 
         The places are taken as seen, for the share; `shown` says which matches were.
         """
-        found = await queue.run(stream.matches, _id(stream, user))
+        found = await queue.run(_matches, stream, user)
         best = combine(body.items, body.scores, found, control.boost, body.count)
         control.note(len(best), sum(one.match for one in best))
         return [FeedItemBody(item=one.item, score=one.score, match=one.match) for one in best]
@@ -182,7 +185,7 @@ def make_app(
     @app.post("/users/{user:path}/shown", responses=_errors(*_OF_BODIES, 404, 503), status_code=204)
     async def shown(user: Annotated[str, Path(max_length=MOST_ITEM_CHARACTERS)], body: ShownBody) -> None:
         """Notes that a user saw an item: the match never expires."""
-        if not await queue.run(stream.show, _id(stream, user), body.item):
+        if not await queue.run(_show, stream, user, body.item):
             raise HTTPException(404, f"user {user} has no match with item {body.item!r} today")
 
     @app.get("/health")
@@ -220,9 +223,19 @@ def _asked(body: IntegerUpload | TextUpload) -> Upload:
     return Upload(body.item, body.users, body.scores, body.demand, body.excluded, body.part, new)
 
 
-def _id(stream: Stream, user: str) -> int:
+def _matches(stream: Stream | Nights, user: str, now: int) -> list[Match]:
+    night = stream.at(now)
+    return night.matches(_row(night, user), now)
+
+
+def _show(stream: Stream | Nights, user: str, item: str, now: int) -> bool:
+    night = stream.at(now)
+    return night.show(_row(night, user), item, now)
+
+
+def _row(night: Stream, user: str) -> int:
     """The row of a user named in a path. Raises HTTPException 404."""
-    row = stream.row(user)
+    row = night.row(user)
     if row is None:
         raise HTTPException(404, f"user {user!r:.60} is not among those of the night")
     return row

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .match_store import Answer
+from .nights import Nights
 from .stream import Stream, Upload
 
 MOST_TOGETHER = 64
@@ -19,7 +20,7 @@ class StoreQueue:
     limit to their number. Each is answered only once its own flush is done.
     """
 
-    def __init__(self, stream: Stream, clock: Callable[[], float]) -> None:
+    def __init__(self, stream: Stream | Nights, clock: Callable[[], float]) -> None:
         self._stream, self._clock, self._turn = stream, clock, asyncio.Lock()
         self._waiting: deque[tuple[Upload, asyncio.Future[Answer]]] = deque()
         self._work: asyncio.Task[None] | None = None

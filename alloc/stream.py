@@ -49,6 +49,17 @@ class Upload:
     new: NewItem | None = None
 
 
+class OtherNightError(StoreError):
+    """An item has an answer, whose users are rows of another night; ``answer``."""
+
+    def __init__(self, answer: Answer) -> None:
+        self.answer = answer
+        super().__init__(
+            f"item {answer.item!r} was answered on day {answer.day} from a night with other users; start from that "
+            "night to read it"
+        )
+
+
 class Stream:
     """Allocates uploads from a night's prices into a store; one object a process, any number of processes a store.
 
@@ -68,6 +79,21 @@ class Stream:
         self._since, self._read_at = 0, 0
         self._items: set[str] = set()  # of the day, asked for here
         self._people = hashlib.sha256("\n".join(map(str, prices.user_ids.tolist())).encode()).hexdigest()
+
+    @property
+    def kind(self) -> str:
+        """Of the user ids, as NumPy's ``dtype.kind``: U for text, i or u for integers."""
+        return self.prices.user_ids.dtype.kind
+
+    def at(self, _now: int) -> "Stream":
+        """The stream in force: itself. See `Nights`."""
+        return self
+
+    def begin(self, day: int, now: int) -> None:
+        """Opens a local day, or reads it as it is. Raises StoreError; OtherPeopleError where it is open for others."""
+        self.store.open_day(day, self.prices.capacity, self._people)
+        self._items.clear()
+        self._read(day, now)
 
     def allocate(self, upload: Upload, now: int) -> Answer:
         """The users of an upload that comes at ``now`` (ms since 1970), by their rows in the prices; durable.
@@ -167,14 +193,11 @@ class Stream:
             self._since = SYNC_ITEMS  # others gave places back
         return answer
 
-    def _ours(self, answer: Answer) -> Answer | StoreError:
+    def _ours(self, answer: Answer) -> Answer | OtherNightError:
         """An earlier answer, if its users' rows are this night's."""
         if self.store.people(answer.day) == self._people:
             return answer
-        return StoreError(
-            f"item {answer.item!r} was answered on day {answer.day} from a night with other users; start from that "
-            "night to read it"
-        )
+        return OtherNightError(answer)
 
     def matches(self, row: int, now: int) -> list[Match]:
         """A user's matches of the day of ``now``, best first. Raises StoreError."""
@@ -205,11 +228,9 @@ class Stream:
         """Opens a new day when it has begun, and reads what others took from time to time."""
         day = max(self.prices.day(now), self.day)
         if day != self.day:
-            self.store.open_day(day, self.prices.capacity, self._people)
-            self._items.clear()
-        elif self._since < SYNC_ITEMS and abs(now - self._read_at) < SYNC_MS:
-            return
-        self._read(day, now)
+            self.begin(day, now)
+        elif self._since >= SYNC_ITEMS or abs(now - self._read_at) >= SYNC_MS:
+            self._read(day, now)
 
     def _read(self, day: int, now: int) -> None:
         """The places that are left by now."""

@@ -2,13 +2,14 @@
 
 import contextlib
 import json
-import sys
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from .errors import InputError
+from .latest_night import say
 from .match_store import StoreError
+from .nights import Nights
 from .redis_source import Entry, RedisSource
 from .stop_signal import StopSignal
 from .stream import Stream, Upload
@@ -22,7 +23,7 @@ Value = TypeVar("Value")
 
 
 def answer_entries(
-    stream: Stream, address: str, demand: int, stop: StopSignal, clock: Callable[[], float] = time.time
+    stream: Stream | Nights, address: str, demand: int, stop: StopSignal, clock: Callable[[], float] = time.time
 ) -> None:
     """Answers the entries of a Redis stream until a signal asks to stop; see `RedisSource` for the address.
 
@@ -40,7 +41,7 @@ def answer_entries(
 
 
 def _answers(
-    stream: Stream, entries: Sequence[Entry], demand: int, clock: Callable[[], float]
+    stream: Stream | Nights, entries: Sequence[Entry], demand: int, clock: Callable[[], float]
 ) -> list[tuple[str, str]]:
     """Entry and answer. Raises StoreError when the store fails."""
     uploads = [_upload(entry, demand) for entry in entries]
@@ -77,7 +78,7 @@ def _patiently(call: Callable[[], Value], stop: StopSignal) -> Value | None:
             found = call()
         except StoreError as error:
             if not said:
-                _say(f"{error}; trying again")
+                say(f"{error}; trying again")
                 said = True
             stop.sleep(pause)
             if stop.asked:
@@ -85,9 +86,5 @@ def _patiently(call: Callable[[], Value], stop: StopSignal) -> Value | None:
             pause = min(2 * pause, _LONGEST_PAUSE)
             continue
         if said:
-            _say("works again")
+            say("works again")
         return found
-
-
-def _say(text: Any) -> None:
-    print(f"dualrec: {' '.join(str(text).split())}", file=sys.stderr, flush=True)

@@ -9,26 +9,26 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from .errors import InputError
+from .latest_night import open_nights
 from .match_store import MatchStore
-from .serving_names import scorer_of
+from .nights import Nights
 from .stop_signal import StopSignal
 from .stream import Stream
-from .stream_prices import load_stream_prices
 from .upload_lines import MOST_LINE_BYTES, answer_told, error_told, read_upload
 
 _REDIS = ("redis://", "rediss://")
 
 
-def answer_lines(run_dir: Path, store: str, source: str, demand: int) -> None:
+def answer_lines(out: Path, run: str | None, store: str, source: str, demand: int) -> None:
     """Answers every line of a file or of standard input until it ends or a signal asks to stop; of a Redis stream, named by
     an address redis://..., every entry, see `stream_entries`.
 
+    ``run``: the night, by name; None: the latest of ``out``, and each that is published later.
     Raises InputError when the run, the store or the source cannot be used; what is wrong with one line is its answer, and
     so is a store that fails: nothing has changed then, and the same line can be sent again.
     """
-    prices = load_stream_prices(run_dir)
     with contextlib.closing(open_store(store)) as opened, StopSignal() as stop:
-        stream = Stream(prices, opened, scorer_of(run_dir, prices.user_ids))
+        stream = open_nights(out, run, opened)
         if source.startswith(_REDIS):
             from .stream_entries import answer_entries
 
@@ -51,7 +51,7 @@ def open_store(where: str) -> MatchStore:
 
 
 def answer_line(
-    stream: Stream, line: bytes, number: int, demand: int, clock: Callable[[], float] = time.time
+    stream: Stream | Nights, line: bytes, number: int, demand: int, clock: Callable[[], float] = time.time
 ) -> dict[str, Any]:
     """The answer to one line as a mapping: item, users, scores, repeated; or line and error, with the item where known."""
     known: dict[str, Any] = {}

@@ -7,6 +7,7 @@ from typing import Any
 from .errors import InputError
 from .match_store import Answer, StoreError
 from .new_item import read_new_item
+from .nights import Nights
 from .stream import Stream, Upload
 
 MOST_LINE_BYTES = 8 << 20
@@ -69,7 +70,7 @@ def _no_constant(word: str) -> float:
     raise ValueError(f"{word} is no number in JSON")
 
 
-def answer_told(stream: Stream, answer: Answer) -> dict[str, Any]:
+def answer_told(stream: Stream | Nights, answer: Answer) -> dict[str, Any]:
     """What a line says of an answer."""
     users, scores = stream.names(answer), answer.score.tolist()
     return {"item": answer.item, "part": answer.part, "users": users, "scores": scores, "repeated": answer.repeated}
