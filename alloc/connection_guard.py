@@ -47,6 +47,17 @@ def guarded_protocol() -> type[asyncio.Protocol]:
             if not self._at_work() and not self.transport.is_closing():
                 waiting.setdefault(self, None)  # timed by uvicorn until the next byte
 
+        def send_400_response(self, msg: str) -> None:
+            # After a good head, what follows may be no HTTP: the application's answer has no place after this one, and
+            # would end in a traceback.
+            if self._at_work():
+                self.cycle.disconnected = True
+                self.cycle.message_event.set()
+                if self.cycle.response_started:
+                    self.transport.abort()
+                    return
+            super().send_400_response(msg)
+
         def _at_work(self) -> bool:
             return self.cycle is not None and not self.cycle.response_complete
 
