@@ -117,6 +117,8 @@ def test_a_disk_that_is_full_for_a_while(stream_processes: ModuleType, tmp_path:
             if not os.access(inside, os.W_OK):
                 pytest.skip("the disk of another process cannot be reached from here")
             url, given = f"http://127.0.0.1:{port}/items", set()
+            # The port listens before the store is open.
+            assert httpx.get(url.replace("items", "health"), timeout=60).status_code == 200
             for round_ in range(3):
                 with contextlib.suppress(OSError), (inside / "filler").open("wb", buffering=0) as filler:
                     while True:
