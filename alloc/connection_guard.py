@@ -63,11 +63,14 @@ def guarded_protocol(protocol: Any = _Protocol) -> type[asyncio.Protocol]:
             self._look()
 
         def send_400_response(self, msg: str) -> None:
-            """Then a request that is at work already has nobody to answer to."""
-            super().send_400_response(msg)
-            if self.cycle is not None:
+            """Then a request that is at work already has nobody to answer to, and its answer would end in a traceback."""
+            if self.cycle is not None and not self.cycle.response_complete:
                 self.cycle.disconnected = True
                 self.cycle.message_event.set()
+                if self.cycle.response_started:
+                    self.transport.abort()
+                    return
+            super().send_400_response(msg)
 
         def _look(self) -> None:
             """Starts the clock anew when what the client owes has changed."""
@@ -92,7 +95,9 @@ def guarded_protocol(protocol: Any = _Protocol) -> type[asyncio.Protocol]:
             if stage != "idle":  # uvicorn has a clock for that
                 self._timer = self.loop.call_later(_seconds(stage), self.transport.abort)
             if len(waiting) > MOST_WAITING:
-                next(iter(waiting)).transport.abort()
+                longest = next(iter(waiting))
+                del waiting[longest]  # now, as many may come before its end is told
+                longest.transport.abort()
 
     return Guarded
 

@@ -41,7 +41,8 @@ def open_nights(out: Path, run: str | None, store: MatchStore) -> Nights:
 
 def say(text: str) -> None:
     """One line on standard error."""
-    print(f"dualrec: {' '.join(text.split())}", file=sys.stderr, flush=True)
+    sys.stderr.write(f"dualrec: {' '.join(text.split())}\n")  # print would write the end of the line by itself
+    sys.stderr.flush()
 
 
 def _stream(run_dir: Path, store: MatchStore) -> Stream:

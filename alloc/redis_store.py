@@ -23,6 +23,7 @@ _TRIES = 100
 _SECONDS = 10
 _PAUSE = 0.05
 _VERSION = b"2"
+_DURABLE = {"appendonly": "yes", "appendfsync": "always", "no-appendfsync-on-rewrite": "no"}
 
 
 class RedisStore(LoggedStore):
@@ -46,10 +47,9 @@ class RedisStore(LoggedStore):
             # A server that was started anew is found at once; by itself the library waits for seconds.
             retry = redis.retry.Retry(redis.backoff.ConstantBackoff(_PAUSE), 3)
             limits = {"socket_timeout": _SECONDS, "socket_connect_timeout": _SECONDS}
-            self._client: Any = redis.Redis.from_url(url, retry=retry, **limits)
+            on_connect = {"redis_connect_func": self._check_durable} if durable else {}
+            self._client: Any = redis.Redis.from_url(url, retry=retry, **limits, **on_connect)
             self._client.ping()
-            if durable:
-                self._check_durable()
             self._check_version()
 
     def open_day(self, day: int, capacity: np.ndarray, people: str = "") -> None:
@@ -187,13 +187,22 @@ class RedisStore(LoggedStore):
             raise error
         return list(found)
 
-    def _check_durable(self) -> None:
-        found = {**self._client.config_get("append*"), **self._client.config_get("no-appendfsync-on-rewrite")}
-        wanted = {"appendonly": "yes", "appendfsync": "always", "no-appendfsync-on-rewrite": "no"}
+    def _check_durable(self, connection: Any) -> None:
+        """At each connection: a server that comes back may have other settings, or be another."""
+        connection.on_connect()
+        found = {}
+        for name in _DURABLE:
+            connection.send_command("CONFIG", "GET", name)
+            told = connection.read_response() or {}  # a mapping or its two words, by the version of the protocol
+            pairs = told if isinstance(told, dict) else dict([told])
+            found[name] = pairs.get(name.encode(), b"unknown").decode()
         wrong = [
-            f"{name} {found.get(name)}, expected {value}" for name, value in wanted.items() if found.get(name) != value
+            f"{name} {found.get(name)}, expected {value}"
+            for name, value in _DURABLE.items()
+            if found.get(name) != value
         ]
         if wrong:
+            connection.disconnect()
             raise StoreError(f"the server has {'; '.join(wrong)}: it would acknowledge matches that a crash can lose")
 
     def _check_version(self) -> None:

@@ -112,6 +112,12 @@ def stream_processes() -> ModuleType:
 
 
 @pytest.fixture(scope="session")
+def malformed() -> ModuleType:
+    """The module tests/malformed.py: requests and lines that are wrong."""
+    return module_beside("malformed")
+
+
+@pytest.fixture(scope="session")
 def random_problems() -> ModuleType:
     """The module tests/random_problems.py: small random problems of every awkward kind."""
     return module_beside("random_problems")

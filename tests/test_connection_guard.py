@@ -133,3 +133,12 @@ def test_thousands_that_say_nothing_lock_nobody_out(stream_processes: ModuleType
         held = Path(f"/proc/{process.pid}/fd")
         assert not held.exists() or len(list(held.iterdir())) < 700, "only so many of them are held"
         assert stream_processes.stopped(process) == ""
+
+
+def test_a_body_that_is_no_http_leaves_no_traceback(stream_processes: ModuleType, tmp_path: Path) -> None:
+    stream_processes.publish_prices(tmp_path / "out", stream_processes.prices_of([1], 1))
+    spoilt = b"POST /items HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n\x00 no length\r\n\r\n"
+    with stream_processes.serving(tmp_path / "out", str(tmp_path / "m.db")) as (process, port):
+        for _ in range(50):
+            assert read_to_end(connected(port, spoilt)).startswith(b"HTTP/1.1 400")
+        assert stream_processes.stopped(process) == ""
