@@ -65,7 +65,7 @@ class BlockAuction:
         self.state = _state(rows, capacity, degree, prices)
         self.bids = _bids(rows, workers.count)
         longest = max(KEEP, int(np.diff(rows.indptr).max(initial=0)))
-        self._own = [_scratch(longest, rows.demand.size) for _ in range(workers.count)]
+        self._own = [make_scratch(longest, rows.demand.size) for _ in range(workers.count)]
         mean_row = max(1, rows.user.size // max(1, rows.demand.size))
         small = max(2, min(BLOCK, WORTH_THREADS // mean_row))
         most = min(BLOCK, max(SMALL_BLOCK, rows.demand.size // PARTS))
@@ -213,11 +213,11 @@ def _state(rows: Rows, capacity: np.ndarray, degree: np.ndarray, prices: np.ndar
         short_score=short.view(np.float32),
         short_count=np.zeros(items, np.int32),
         short_rest=np.full(items, np.inf, np.float32),
-        shard_of=_shards(np.minimum(degree, 2 * np.diff(slot_start))),
+        shard_of=user_shards(np.minimum(degree, 2 * np.diff(slot_start))),
     )
 
 
-def _shards(work: np.ndarray) -> np.ndarray:
+def user_shards(work: np.ndarray) -> np.ndarray:
     """uint8: the shard of each 64 users in a row, so that all have about the same work (int[users])."""
     until = np.add.reduceat(work, np.arange(0, work.size, 64)).cumsum() if work.size else work
     return np.minimum((until - 1) * SHARDS // max(1, until.max(initial=0)), SHARDS - 1).clip(0).astype(np.uint8)
@@ -248,7 +248,7 @@ def _bids(rows: Rows, parts: int) -> Bids:
     )
 
 
-def _scratch(longest: int, items: int) -> Scratch:
+def make_scratch(longest: int, items: int) -> Scratch:
     """25 bytes an edge of the longest row and 4 an item, of which only what is used takes memory."""
     size = longest + 8  # selection writes past the last
     return Scratch(

@@ -215,6 +215,24 @@ def _check_least(problem: Problem, least: Any) -> np.ndarray:
     return np.ascontiguousarray(counts, dtype=np.int32)
 
 
+def item_bounds(
+    problem: Problem,
+    prices: np.ndarray,
+    group_prices: np.ndarray | None = None,
+    least: np.ndarray | None = None,
+    threads: int | None = None,
+) -> np.ndarray:
+    """What each item can earn at most at these prices, float64[items]: the last term of the module's formula.
+
+    The arguments are those of `upper_bound`, checked already.
+    """
+    profits = np.zeros(problem.items)
+    rows = Rows(problem.indptr, problem.user, problem.stored_score(), problem.demand)
+    limits = _limits(problem, group_prices, least)
+    over_items(lambda first, last: item_profits(rows, prices, limits, first, last, profits), problem.indptr, threads)
+    return profits
+
+
 def _dual_value(
     problem: Problem,
     prices: np.ndarray,
@@ -222,10 +240,7 @@ def _dual_value(
     least: np.ndarray | None = None,
     threads: int | None = None,
 ) -> float:
-    profits = np.zeros(problem.items)
-    rows = Rows(problem.indptr, problem.user, problem.stored_score(), problem.demand)
-    limits = _limits(problem, group_prices, least)
-    over_items(lambda first, last: item_profits(rows, prices, limits, first, last, profits), problem.indptr, threads)
+    profits = item_bounds(problem, prices, group_prices, least, threads)
     total = float(profits.sum() + np.dot(problem.capacity.astype(np.float64), prices))
     if group_prices is not None and problem.group_limit is not None:
         total += float(np.dot(problem.group_limit.astype(np.float64), group_prices))

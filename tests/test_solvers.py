@@ -14,6 +14,7 @@ from scipy.sparse import coo_array
 from dualrec.solvers.allocation import Allocation, Status
 from dualrec.solvers.auction import Auction
 from dualrec.solvers.certificate import check, upper_bound
+from dualrec.solvers.distributed.solver import Distributed
 from dualrec.solvers.errors import ProblemError, SolverError
 from dualrec.solvers.instances import SCORE_KINDS, Ragged, Skewed, TiedGroups, TightFlat
 from dualrec.solvers.min_cost_flow import MinCostFlow
@@ -22,7 +23,8 @@ from dualrec.solvers.solve import SOLVERS, make_solver, solve
 
 seeds = st.integers(0, 2**32 - 1)
 kinds = st.sampled_from(SCORE_KINDS)
-names = pytest.mark.parametrize("name", SOLVERS)
+spread = pytest.param(Distributed(workers=3, engine="threads"), id="distributed")
+names = pytest.mark.parametrize("name", [*SOLVERS, spread])
 
 
 def grid(score: Any, demand: Any, capacity: Any) -> Problem:
@@ -280,7 +282,7 @@ class TestDriver:
     def test_options_are_frozen_and_comparable(self, name: str) -> None:
         solver = make_solver(name)
         assert solver == make_solver(name) and hash(solver) == hash(make_solver(name))
-        assert make_solver(solver) is solver and solver.name == name
+        assert make_solver(solver) is solver and (solver.name == name or solver is name)
         with pytest.raises(AttributeError):
             solver.name = "other"  # type: ignore[misc]
 

@@ -1,0 +1,103 @@
+"""Workers that have their shards, and the steps of a solve over them."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..auction import POWER, SMALLEST_FIRST_EPS, USUAL_EPS, USUAL_GAP
+from ..block_auction import user_shards
+from ..errors import AllocationError
+from .engines import Engine
+from .rounds import FEW_MISSING, Rounds
+from .shards import Shards
+
+
+@dataclass(frozen=True, eq=False)
+class Held:
+    """Where a step ended: rounds of bids, and user prices float64[users] before the last places were filled.
+
+    eps in units of the score; read: edges read; bidding: items that still waited for a bid at the prices.
+    """
+
+    step: str
+    rounds: int
+    prices: np.ndarray
+    eps: float
+    read: int
+    bidding: int
+
+
+@dataclass(frozen=True)
+class Total:
+    """A certificate that was added up: as `Certificate`, and matches."""
+
+    value: float
+    bound: float
+    matches: int
+
+
+class Session:
+    """The workers of an engine, asked once how many candidates users have and how large scores are."""
+
+    def __init__(self, shards: Shards, engine: Engine) -> None:
+        self.shards, self.engine, self.bounds = shards, engine, shards.bounds(engine.workers)
+        shapes = self._ask("shape")
+        sample = np.concatenate([shape.sample for shape in shapes]).astype(np.float64)
+        self.mean_score = float(sample[sample > 0].mean()) if (sample > 0).any() else 1.0
+        self.rounding = 4.0 * float(np.spacing(np.float32(max(shape.highest for shape in shapes))))
+        self._closed = np.zeros(shards.users)
+        for shape in shapes:
+            users, scores = shape.closed
+            self._closed[users] = np.maximum(self._closed[users], scores)
+        places = (
+            np.add.reduceat(shards.capacity.astype(np.int64), np.arange(0, shards.users, 64)) if shards.users else 0
+        )
+        load = sum(shape.load for shape in shapes)
+        work = np.minimum(load, 2 * np.maximum(places, 1))
+        engine.put("shards", user_shards(np.repeat(work, 64) // 64 if shards.users else work))
+
+    def step(self, name: str, share: float, gap: float, passes: float, stop: Callable[[], bool]) -> Held:
+        """One auction from zero prices, eps at ``share`` of the mean score, for at most so many reads of all edges."""
+        eps = max(share * self.mean_score, self.rounding)
+        demand = np.minimum(self.shards.demand, np.diff(self.shards.indptr)).astype(np.int32)
+        rounds = Rounds(self.engine, name, self.bounds, demand, self.mean_score)
+        until = passes * (self.shards.edges + self.shards.items)
+        rounds.run(eps, FEW_MISSING * gap, until, stop)
+        prices, bidding = self._prices(name, rounds.number), rounds.waiting
+        rounds.close(eps)
+        return Held(name, rounds.number, prices, eps, rounds.read, bidding)
+
+    def chosen(self, held: Held) -> np.ndarray:
+        """The edges held, int64[matches], ascending."""
+        parts = self._ask("chosen", held.step, held.rounds)
+        begin = self.shards.indptr[self.bounds]
+        return np.concatenate([part + first for part, first in zip(parts, begin, strict=False)])
+
+    def certify(self, held: Held) -> Total:
+        """Value and bound, each part by the code that certifies on one machine; sums go over items in order.
+
+        Raises AllocationError where an item or a user has more than its limit.
+        """
+        parts = self._ask("certify", held.step, held.rounds, held.prices)
+        over = max(self._ask("loads", held.step, held.rounds))
+        if over >= 0:
+            raise AllocationError(f"user row {over} has more matches than its capacity of {self.shards.capacity[over]}")
+        places = float(np.dot(self.shards.capacity.astype(np.float64), held.prices))
+        bound = float(np.concatenate([part.profits for part in parts]).sum()) + places
+        return Total(sum(part.value for part in parts), bound, sum(part.matches for part in parts))
+
+    def _prices(self, step: str, rounds: int) -> np.ndarray:
+        out = self._closed.copy()
+        for first, prices in self._ask("prices", step, rounds):
+            mine = out[first : first + prices.size]
+            np.copyto(mine, prices, where=self.shards.capacity[first : first + prices.size] > 0)
+        return out
+
+    def _ask(self, method: str, *arguments: object) -> list:
+        return self.engine.each(method, [arguments] * self.engine.workers)
+
+
+def first_share(gap: float, first_eps: float) -> float:
+    """Eps of the first step, as a share of the mean score: see `Auction`."""
+    return min(first_eps, max(USUAL_EPS * (gap / USUAL_GAP) ** POWER, SMALLEST_FIRST_EPS))

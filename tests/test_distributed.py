@@ -1,0 +1,422 @@
+"""The auction over several workers: the same answer for any number of them, also where some are lost on the way."""
+
+import heapq
+import itertools
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dualrec.solvers.allocation import Status
+from dualrec.solvers.block_auction import user_shards
+from dualrec.solvers.certificate import certify
+from dualrec.solvers.distributed.engines import ThreadEngine
+from dualrec.solvers.distributed.kernels import Places, items_of, place_of, take_bids
+from dualrec.solvers.distributed.messages import FolderMessages, MemoryMessages, Messages
+from dualrec.solvers.distributed.session import Held, Session
+from dualrec.solvers.distributed.sharded import solve_shards
+from dualrec.solvers.distributed.shards import Shards, new_shards, open_shards, write_shards
+from dualrec.solvers.distributed.solver import Distributed
+from dualrec.solvers.distributed.worker import Worker
+from dualrec.solvers.errors import AllocationError, ProblemError
+from dualrec.solvers.instances import SCORE_KINDS, Ragged, Skewed, TightFlat
+from dualrec.solvers.problem import Problem
+from dualrec.solvers.solve import solve
+
+seeds = st.integers(0, 2**32 - 1)
+kinds = st.sampled_from(SCORE_KINDS)
+SHAPES: dict[str, Callable[[int], Problem]] = {
+    "ragged": Ragged(items=40, users=30, most=6).make,
+    "skewed": Skewed(items=60, users=150, candidates=40, demand=12, capacity=4).make,
+    "long rows": Skewed(items=30, users=400, candidates=300, demand=60, capacity=4).make,
+    "tight": TightFlat(items=60, users=450, candidates=400).make,
+}
+shapes = st.sampled_from(sorted(SHAPES))
+
+
+def halved(problem: Problem) -> Problem:
+    score = np.minimum(problem.score, 6e4).astype(np.float16)
+    return Problem.from_csr(problem.indptr, problem.user, score, problem.demand, problem.capacity)
+
+
+@settings(max_examples=30, deadline=None)
+@given(shape=shapes, seed=seeds, half=st.booleans(), gap=st.sampled_from([1e-2, 1e-3, 0.0]))
+def test_workers_change_no_byte(shape: str, seed: int, half: bool, gap: float) -> None:
+    problem = SHAPES[shape](seed)
+    problem = halved(problem) if half else problem
+    answers = [
+        solve(problem, Distributed(workers=workers, engine="threads", max_steps=1), gap=gap)
+        for workers in (1, 2, 5, 17)
+    ]
+    for one in answers[1:]:
+        assert np.array_equal(one.chosen, answers[0].chosen)
+        assert np.array_equal(one.user_prices, answers[0].user_prices)
+        assert [step["passes"] for step in one.history] == [step["passes"] for step in answers[0].history]
+
+
+@settings(max_examples=20, deadline=None)
+@given(shape=shapes, seed=seeds, kind=kinds)
+def test_worth_what_one_process_finds(shape: str, seed: int, kind: str) -> None:
+    problem = SHAPES[shape](seed)
+    answer = solve(problem, Distributed(workers=4, engine="threads"), gap=1e-3)
+    exact = solve(problem, "min-cost-flow")
+    assert answer.gap <= 1e-3
+    assert exact.value * (1 - 1e-3) - 1e-6 <= answer.value <= exact.value * (1 + 1e-9)
+
+
+class LosingEngine(ThreadEngine):
+    """Before each call some workers are lost: new ones take their numbers. `late`: now and then the old one does the call
+    as well, without knowing that it was replaced.
+    """
+
+    def __init__(self, folder: Path, workers: int, rng: np.random.Generator, often: float, messages: Messages) -> None:
+        self.workers, self._messages, self._folder = workers, messages, str(folder)
+        self._parts = [Worker(str(folder), messages, number, workers) for number in range(workers)]
+        self._rng, self._often, self.lost, self._pool = rng, often, 0, ThreadPoolExecutor(1)
+
+    def each(self, method: str, arguments: Sequence[tuple[Any, ...]]) -> list[Any]:
+        for number in np.flatnonzero(self._rng.random(self.workers) < self._often):
+            before = self._parts[number]
+            self._parts[number] = Worker(self._folder, self._messages, int(number), self.workers)
+            self.lost += 1
+            if self._rng.random() < 0.3:
+                getattr(before, method)(*arguments[number])
+        if self._rng.random() < 0.2:  # an answer is lost, so that the call is made again
+            super().each(method, arguments)
+        return super().each(method, arguments)
+
+
+@settings(max_examples=25, deadline=None)
+@given(shape=shapes, seed=seeds, often=st.sampled_from([0.02, 0.2, 1.0]), in_files=st.booleans())
+def test_lost_workers_lose_no_match(
+    shape: str, seed: int, often: float, in_files: bool, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    problem, rng, folder = SHAPES[shape](seed % 1000), np.random.default_rng(seed), tmp_path_factory.mktemp("lost")
+    shards = open_shards(write_shards(problem, folder / "shards", 7))
+    engine = LosingEngine(
+        shards.folder,
+        3,
+        rng,
+        often,
+        FolderMessages(tmp_path_factory.mktemp("messages")) if in_files else MemoryMessages(),
+    )
+    session = Session(shards, engine)
+    held = session.step("a", 0.1, 1e-3, 60.0, lambda: False)
+    agrees(problem, session, held)
+    again = session.step("b", 0.02, 1e-3, 60.0, lambda: False)
+    agrees(problem, session, again)
+    agrees(problem, session, held)
+    engine.close()
+
+
+def agrees(problem: Problem, session: Session, held: Held) -> None:
+    """The answer keeps every limit, is what the added-up certificate says, and leaves nobody free that an item wants."""
+    chosen, total = session.chosen(held), session.certify(held)
+    whole = certify(problem, chosen, held.prices)
+    assert total.matches == chosen.size
+    assert total.value == pytest.approx(whole.value, rel=1e-12)
+    assert total.bound == pytest.approx(whole.bound, rel=1e-12)
+    item, load = problem.item_of(np.arange(problem.edges)), np.bincount(problem.user[chosen], minlength=problem.users)
+    free = (problem.item_load(chosen) < problem.demand)[item] & (load < problem.capacity)[problem.user]
+    free[chosen] = False
+    assert not (free & (problem.score > 0)).any()
+
+
+def test_a_worker_without_any_loss_does_as_the_lost_ones(tmp_path: Path) -> None:
+    """Without short lists a replaced worker bids exactly as the lost one would have."""
+    problem = SHAPES["skewed"](3)
+    shards = open_shards(write_shards(problem, tmp_path / "shards", 7))
+    found = []
+    for often in (0.0, 0.5):
+        engine = LosingEngine(shards.folder, 3, np.random.default_rng(1), often, MemoryMessages())
+        session = Session(shards, engine)
+        found.append(session.chosen(session.step("a", 0.1, 1e-3, 60.0, lambda: False)))
+    assert engine.lost > 10
+    assert np.array_equal(*found)
+
+
+def test_a_user_over_capacity_is_found(tmp_path: Path) -> None:
+    """The sum over workers is looked at, not what a worker says of itself."""
+    problem = SHAPES["skewed"](1)
+    shards = open_shards(write_shards(problem, tmp_path / "shards", 4))
+    engine = ThreadEngine(shards.folder, 2)
+    session = Session(shards, engine)
+    held = session.step("a", 0.1, 1e-3, 60.0, lambda: False)
+    user = int(np.flatnonzero(problem.capacity)[0])
+    for part in engine._parts:
+        load = np.zeros(problem.users, np.int32)
+        load[user] = problem.capacity[user]
+        engine._messages.put(f"a-load-{held.rounds}-{part.number}", load)
+    with pytest.raises(AllocationError, match=f"user row {user} has more matches than its capacity of"):
+        session.certify(held)
+
+
+# --- messages
+
+
+@pytest.fixture(params=["folder", "memory"])
+def messages(request: pytest.FixtureRequest, tmp_path: Path) -> Messages:
+    return FolderMessages(tmp_path) if request.param == "folder" else MemoryMessages()
+
+
+def test_messages_are_kept_as_they_are(messages: Messages) -> None:
+    arrays = np.arange(5, dtype=np.uint32), np.zeros(0, np.int64), np.array([2**63], np.uint64)
+    assert not messages.has("a")
+    assert messages.put("a", *arrays)
+    assert messages.has("a")
+    for kept, given_one in zip(messages.get("a"), arrays, strict=True):
+        assert kept.dtype == given_one.dtype and np.array_equal(kept, given_one)
+
+
+def test_the_first_message_of_a_name_stays(messages: Messages, tmp_path: Path) -> None:
+    assert messages.put("a", np.array([1], np.int32))
+    assert not messages.put("a", np.array([2], np.int32))
+    assert messages.get("a")[0].tolist() == [1]
+    assert [path.name for path in tmp_path.iterdir() if path.name != "a"] == []
+
+
+def test_a_message_that_is_not_there(messages: Messages) -> None:
+    with pytest.raises(FileNotFoundError):
+        messages.get("b")
+
+
+def test_many_writers_of_one_name(tmp_path: Path) -> None:
+    """All read what one of them wrote, whole."""
+    kept = FolderMessages(tmp_path)
+    with ThreadPoolExecutor(8) as pool:
+        for name in range(30):
+            first = list(pool.map(lambda k, name=name: kept.put(str(name), np.full(1000, k, np.int32)), range(8)))
+            assert sum(first) == 1
+            assert (kept.get(str(name))[0] == first.index(True)).all()
+
+
+# --- shards
+
+
+def same(one: Problem, other: Problem) -> None:
+    for name in ("indptr", "user", "score", "demand", "capacity", "item_ids", "user_ids"):
+        mine, theirs = getattr(one, name), getattr(other, name)
+        assert (mine is None and theirs is None) or (mine.dtype == theirs.dtype and np.array_equal(mine, theirs)), name
+
+
+@settings(max_examples=25, deadline=None)
+@given(shape=shapes, seed=seeds, shards=st.integers(1, 50), workers=st.integers(1, 9), half=st.booleans())
+def test_shards_hold_the_problem(
+    shape: str, seed: int, shards: int, workers: int, half: bool, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    problem = SHAPES[shape](seed)
+    problem = halved(problem) if half else problem
+    opened = open_shards(write_shards(problem, tmp_path_factory.mktemp("shards") / "new", shards))
+    same(opened.part(0, problem.items), problem)
+    bounds = opened.bounds(workers).tolist()
+    assert bounds[0] == 0 and bounds[-1] == problem.items and bounds == sorted(bounds)
+    parts = [opened.part(*ends) for ends in itertools.pairwise(bounds)]
+    assert np.array_equal(np.concatenate([part.user for part in parts]), problem.user)
+
+
+def test_ids_are_kept(tmp_path: Path) -> None:
+    problem = Problem.from_edges(["b", "a", "b"], [70, 70, 50], [1.0, 5.0, 2.0], 2, 2)
+    same(open_shards(write_shards(problem, tmp_path / "s")).part(0, 2), problem)
+
+
+def damage(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[len(data) // 3] ^= 0x55
+    path.write_bytes(bytes(data))
+
+
+WRONG: dict[str, tuple[Callable[[Path], Any], str]] = {
+    "no such folder": (lambda s: s.rename(s.with_name("gone")), "is no folder of shards"),
+    "edges missing": (lambda s: (s / "edges-00001.parquet").unlink(), "edges-00001.parquet cannot be read"),
+    "edges damaged": (lambda s: damage(s / "edges-00001.parquet"), "edges-00001.parquet"),
+    "edges cut short": (lambda s: (s / "edges-00001.parquet").write_bytes(b"PAR1"), "edges-00001.parquet cannot"),
+    "edges of another": (
+        lambda s: (s / "edges-00001.parquet").write_bytes((s / "edges-00000.parquet").read_bytes()),
+        "has 800 edges, expected 400",
+    ),
+    "capacity missing": (lambda s: (s / "capacity.npy").unlink(), "is no folder of shards"),
+    "a later version": (
+        lambda s: (s / "shards.json").write_text((s / "shards.json").read_text().replace(": 1,", ": 9,", 1)),
+        "is of version 9, expected 1",
+    ),
+    "other items": (
+        lambda s: (s / "demand.npy").write_bytes((s / "capacity.npy").read_bytes()),
+        "items in shards, 400 with a demand",
+    ),
+}
+
+
+@pytest.mark.parametrize("how", WRONG)
+def test_wrong_shards_are_refused(how: str, tmp_path: Path) -> None:
+    problem = Skewed(items=9, users=400, candidates=200, demand=5, capacity=4).make(0)
+    spoil, message = WRONG[how]
+    folder = write_shards(problem, tmp_path / "shards", 3)
+    with new_shards(tmp_path / "uneven") as writer:
+        for first, last in ((0, 4), (4, 6), (6, 9)):
+            edges = slice(int(problem.indptr[first]), int(problem.indptr[last]))
+            writer.add(np.diff(problem.indptr[first : last + 1]), problem.user[edges], problem.score[edges])
+        writer.close(problem.demand, problem.capacity, None, None)
+    folder = tmp_path / "uneven"
+    same(whole(folder), problem)
+    spoil(folder)
+    with pytest.raises(ProblemError, match=message):
+        whole(folder)
+
+
+def whole(folder: Path) -> Problem:
+    shards: Shards = open_shards(folder)
+    return shards.part(0, shards.items)
+
+
+def test_an_edge_that_is_wrong_is_named(tmp_path: Path) -> None:
+    with new_shards(tmp_path / "s") as writer:
+        writer.add(np.array([2]), np.array([0, 1], np.int32), np.array([1.0, np.nan], np.float32))
+        writer.close(np.array([1], np.int32), np.array([1, 1], np.int32), None, np.array(["x", "y"]))
+    with pytest.raises(ProblemError, match="'y'"):
+        whole(tmp_path / "s")
+
+
+def test_a_writer_that_was_not_closed_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(ProblemError, match="not closed"), new_shards(tmp_path / "s"):
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_floors_and_limits_are_refused(tmp_path: Path) -> None:
+    problem = Problem.from_edges([0, 0, 1], [0, 1, 0], [1.0, 2, 3], 2, 2, floor=1)
+    with pytest.raises(ProblemError, match="floors"):
+        write_shards(problem, tmp_path / "s")
+    with pytest.raises(ProblemError, match="floors"):
+        solve(problem, Distributed(engine="threads"))
+
+
+# --- solve_shards
+
+
+def test_an_allocation_of_shards_is_written_whole(tmp_path: Path) -> None:
+    problem = Skewed(items=40, users=90, candidates=20, demand=8, capacity=3).make(1)
+    names = {"item_ids": np.char.add("i", np.arange(40).astype(str)), "user_ids": 1000 + np.arange(90)}
+    problem = Problem.from_csr(problem.indptr, problem.user, problem.score, problem.demand, problem.capacity, **names)
+    told: list[dict[str, Any]] = []
+    options = Distributed(workers=3, engine="threads")
+    answer = solve_shards(write_shards(problem, tmp_path / "s", 8), tmp_path / "out", options, on_step=told.append)
+    assert answer.status is Status.WITHIN_GAP and answer.gap <= 1e-3
+    assert told == list(answer.history) and told[-1]["gap"] == answer.gap
+    pairs = pd.read_parquet(tmp_path / "out" / "pairs")
+    expected = solve(problem, options).pairs()
+    for column in ("item", "user", "score"):
+        mine, theirs = (table.sort_values(["item", "user"])[column].tolist() for table in (pairs, expected))
+        assert mine == theirs
+    assert answer.matches == len(pairs) and answer.value == pytest.approx(pairs["score"].sum(), rel=1e-6)
+    prices = np.load(tmp_path / "out" / "prices.npy")
+    assert certify(problem, solve(problem, options).chosen, prices).bound == pytest.approx(answer.bound, rel=1e-12)
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["pairs", "prices.npy", "result.json"]
+    assert len(list((tmp_path / "out" / "pairs").iterdir())) == 3
+
+
+def test_a_folder_that_exists_is_left_alone(tmp_path: Path) -> None:
+    folder = write_shards(SHAPES["ragged"](0), tmp_path / "s")
+    with pytest.raises(ProblemError, match="exists already"):
+        solve_shards(folder, folder, Distributed(engine="threads"))
+    with pytest.raises(ProblemError, match="gap is 2"):
+        solve_shards(folder, tmp_path / "o", Distributed(engine="threads"), gap=2)
+    assert not (tmp_path / "o").exists()
+
+
+def test_time_is_kept(tmp_path: Path) -> None:
+    problem = SHAPES["tight"](1)
+    answer = solve_shards(
+        write_shards(problem, tmp_path / "s"), tmp_path / "o", Distributed(engine="threads"), gap=0, time_limit=0
+    )
+    assert answer.status is Status.TIME_LIMIT and answer.matches > 0 and answer.value <= answer.bound
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"workers": 0}, {"engine": "spark"}, {"first_eps": 0}, {"shrink": 1}, {"passes": 0}, {"max_steps": -1}]
+)
+def test_wrong_options_are_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="expected workers >= 1"):
+        Distributed(**wrong)
+
+
+# --- kernels and their twins
+
+
+def bids_twin(capacity: list[int], bids: list[tuple[int, int, float, float]]) -> tuple[list[list[Any]], list[Any]]:
+    """What users hold after bids (user, item, bid, dear) came one by one, and who lost to whom."""
+    held: list[list[tuple[float, int]]] = [[] for _ in capacity]
+    lost = []
+    for user, item, bid, dear in bids:
+        if len(held[user]) < capacity[user]:
+            heapq.heappush(held[user], (bid, item))
+        elif dear > held[user][0][0]:
+            lost.append((heapq.heapreplace(held[user], (dear, item))[1], user))
+        else:
+            lost.append((item, user))
+    return held, lost
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=seeds, first=st.sampled_from([0, 5]), parts=st.integers(1, 3))
+def test_users_keep_their_best_bids(seed: int, first: int, parts: int) -> None:
+    rng = np.random.default_rng(seed)
+    capacity = rng.integers(1, 5, 6)
+    many = int(rng.integers(0, 60))
+    user, item = rng.integers(0, 6, many), rng.permutation(1000)[:many]
+    bid = rng.integers(1, 8, many).astype(np.float32)
+    dear = bid + rng.integers(0, 2, many).astype(np.float32)
+    places = Places(
+        slot_start=np.append(0, np.cumsum(capacity)),
+        slot_count=np.zeros(6, np.int32),
+        slot=np.zeros(int(capacity.sum()), np.uint64),
+        price_bits=np.zeros(6, np.uint32),
+        told=np.zeros(6, np.uint8),
+    )
+    lost, changed, counts = np.zeros(many, np.uint64), np.zeros(many, np.uint32), np.zeros(2, np.int64)
+    for rows in np.array_split(np.arange(many), parts):
+        columns = ((user + first).astype(np.uint32), item.astype(np.uint32), bid.view(np.uint32), dear.view(np.uint32))
+        take_bids(places, first, *(column[rows] for column in columns), lost, changed, counts)
+    held, losers = bids_twin(capacity.tolist(), list(zip(*(c.tolist() for c in (user, item, bid, dear)), strict=True)))
+    mine = [(int(one) >> 32, (int(one) & 0xFFFFFFFF) - first) for one in lost[: counts[0]]]
+    assert mine == losers
+    for row, bids in enumerate(held):
+        begin = places.slot_start[row]
+        slots = places.slot[begin : begin + places.slot_count[row]]
+        assert sorted((np.uint32(s >> 32).view(np.float32).item(), int(s) & 0xFFFFFFFF) for s in slots) == sorted(bids)
+        full = len(bids) == capacity[row]
+        assert places.price_bits.view(np.float32)[row] == (min(bids)[0] if full else 0.0)
+        assert (row + first in changed[: counts[1]]) == full
+    assert len(set(changed[: counts[1]].tolist())) == counts[1]
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=seeds, size=st.integers(1, 40), before=st.integers(0, 5))
+def test_places_in_a_row(seed: int, size: int, before: int) -> None:
+    row = np.sort(np.random.default_rng(seed).choice(2**32 - 1, size, replace=False)).astype(np.uint32)
+    row = np.concatenate([np.zeros(before, np.uint32), row])
+    assert [place_of(row, before, row.size, user) for user in row[before:]] == list(range(size))
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=seeds, items=st.integers(1, 20))
+def test_items_of_edges(seed: int, items: int) -> None:
+    rng = np.random.default_rng(seed)
+    indptr = np.append(0, np.cumsum(rng.integers(0, 6, items)))
+    chosen = np.flatnonzero((rng.random(items) < 0.6) & (np.diff(indptr) > 0)).astype(np.int32)
+    edges = [np.concatenate([np.arange(indptr[i], indptr[i + 1]) for i in chosen] or [np.zeros(0, int)])] * 3
+    edges = [part[rng.random(part.size) < 0.5] for part in edges]
+    cut, edge = np.append(0, np.cumsum([part.size for part in edges])), np.concatenate(edges).astype(np.uint32)
+    out = np.zeros(edge.size, np.uint32)
+    items_of(indptr, edge, cut, chosen, 7, out)
+    assert (out.astype(int) - 7).tolist() == (np.searchsorted(indptr, edge, side="right") - 1).tolist()
+
+
+def test_shards_of_users_are_in_order() -> None:
+    work = np.random.default_rng(0).integers(0, 9, 10_000)
+    assert (np.diff(user_shards(work).astype(int)) >= 0).all()
