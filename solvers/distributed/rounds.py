@@ -1,8 +1,10 @@
 """The driver of one distributed auction: whose turn it is, round after round. It holds no edge."""
 
 import itertools
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 
@@ -17,6 +19,20 @@ FEW_MISSING = 0.05
 """Share of the gap asked for; so few places still bid for, of all that are held, are filled with who is free."""
 
 
+class Round(NamedTuple):
+    """What a round took and did: edges read, bids made, places lost to others; items that wait after it, and the places they
+    wait for.
+    """
+
+    number: int
+    seconds: float
+    read: int
+    bids: int
+    lost: int
+    waiting: int
+    missing: int
+
+
 @dataclass
 class Rounds:
     """Rounds of one step.
@@ -24,6 +40,7 @@ class Rounds:
     bounds   int64[workers + 1]: the items of each worker
     pending  int32[items]: places each item will bid for, changed in place
     guess    where thresholds are looked for first
+    on_round  told of each round
     number, read, held  rounds, edges read and places held so far
     """
 
@@ -32,6 +49,7 @@ class Rounds:
     bounds: np.ndarray
     pending: np.ndarray
     guess: float
+    on_round: Callable[[Round], None] | None = None
     number: int = 0
     read: int = 0
     held: int = 0
@@ -69,23 +87,26 @@ class Rounds:
         return few > 0 and self._size >= self._most and self.missing <= few * self.held
 
     def _round(self, size: int, bidding: Bidding) -> None:
-        block = self._queue[:size]
+        begun, block = time.perf_counter(), self._queue[:size]
         block = np.sort(block[: max(1, int(np.searchsorted(self.pending[block].cumsum(dtype=np.int64), MOST_BIDS)))])
         self._queue = self._queue[block.size :]
         ends = np.searchsorted(block, self.bounds)
         parts = [block[low:high] for low, high in itertools.pairwise(ends)]
         made = self.engine.each("bid", [(self.step, self.number, part, bidding) for part in parts])
         first = next(k for k, part in enumerate(parts) if part.size)
-        self.read += sum(part.read for part in made)
-        self.held += sum(part.bids for part in made)
+        read, bids, lost = sum(part.read for part in made), sum(part.bids for part in made), 0
         if 0.0 < made[first].rest < np.inf:
             self.guess = made[first].rest
         self.pending[block] = 0
         for items, counts in self.engine.each("keep", [(self.step, self.number)] * self.engine.workers):
             self.pending[items] += counts
-            self.held -= int(counts.sum())
+            lost += int(counts.sum())
+        self.read, self.held = self.read + read, self.held + bids - lost
         self._waits[block] = False
-        lost = np.flatnonzero((self.pending > 0) & ~self._waits).astype(np.int32)
-        self._waits[lost] = True
-        self._queue = np.concatenate([self._queue, lost])
+        more = np.flatnonzero((self.pending > 0) & ~self._waits).astype(np.int32)
+        self._waits[more] = True
+        self._queue = np.concatenate([self._queue, more])
+        if self.on_round is not None:
+            took = time.perf_counter() - begun
+            self.on_round(Round(self.number, took, read, bids, lost, self.waiting, self.missing))
         self.number += 1

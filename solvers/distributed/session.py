@@ -9,7 +9,7 @@ from ..auction import POWER, SMALLEST_FIRST_EPS, USUAL_EPS, USUAL_GAP
 from ..block_auction import user_shards
 from ..errors import AllocationError
 from .engines import Engine
-from .rounds import FEW_MISSING, Rounds
+from .rounds import FEW_MISSING, Round, Rounds
 from .shards import Shards
 
 
@@ -57,11 +57,19 @@ class Session:
         work = np.minimum(load, 2 * np.maximum(places, 1))
         engine.put("shards", user_shards(np.repeat(work, 64) // 64 if shards.users else work))
 
-    def step(self, name: str, share: float, gap: float, passes: float, stop: Callable[[], bool]) -> Held:
+    def step(
+        self,
+        name: str,
+        share: float,
+        gap: float,
+        passes: float,
+        stop: Callable[[], bool],
+        on_round: Callable[[Round], None] | None = None,
+    ) -> Held:
         """One auction from zero prices, eps at ``share`` of the mean score, for at most so many reads of all edges."""
         eps = max(share * self.mean_score, self.rounding)
         demand = np.minimum(self.shards.demand, np.diff(self.shards.indptr)).astype(np.int32)
-        rounds = Rounds(self.engine, name, self.bounds, demand, self.mean_score)
+        rounds = Rounds(self.engine, name, self.bounds, demand, self.mean_score, on_round)
         until = passes * (self.shards.edges + self.shards.items)
         rounds.run(eps, FEW_MISSING * gap, until, stop)
         prices, bidding = self._prices(name, rounds.number), rounds.waiting

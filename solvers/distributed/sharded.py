@@ -15,6 +15,7 @@ from ..errors import ProblemError
 from ..interrupt import interruptible
 from ..problem_folder import new_folder
 from ..step import Clock, Goal
+from .rounds import Round
 from .session import Held, Session
 from .shards import open_shards
 from .solver import Distributed, notes_of, started, steps_of
@@ -69,10 +70,12 @@ def solve_shards(
     gap: float = 1e-3,
     time_limit: float | None = None,
     on_step: Callable[[dict[str, Any]], None] | None = None,
+    on_round: Callable[[Round], None] | None = None,
 ) -> ShardedAllocation:
     """Allocates the shards of ``folder`` (see `write_shards`) by the workers of ``options``; writes ``out``, a new folder,
     whole or not at all.
 
+    on_round                  told of each round of bids
     gap, time_limit, on_step  as in `solve`. Ctrl-C ends it with the best allocation so far
 
     Every limit is checked by the workers: an item's on its worker, a user's over the sums of all. No process holds more
@@ -86,7 +89,7 @@ def solve_shards(
     with new_folder(Path(out)) as aside, started(options.engine, shards, options.workers, aside) as engine:
         session = Session(shards, engine)
         with interruptible(clock):
-            for number, held in enumerate(steps_of(session, options, gap, Goal(gap, clock)), start=1):
+            for number, held in enumerate(steps_of(session, options, Goal(gap, clock), on_round), start=1):
                 best.add(session, held)
                 history.append({"step": number, **notes_of(held, shards), **best.figures, "seconds": clock.seconds})
                 if on_step is not None:

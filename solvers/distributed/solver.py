@@ -1,7 +1,7 @@
 """`Distributed`: the auction over several workers, as a solver of a problem that this process holds."""
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +12,7 @@ from ..errors import ProblemError, SolverError
 from ..problem import Problem
 from ..step import Goal, Step
 from .engines import Engine, RayEngine, ThreadEngine
+from .rounds import Round
 from .session import Held, Session, first_share
 from .shards import Shards, open_shards, write_shards
 
@@ -64,15 +65,17 @@ class Distributed:
             shards = open_shards(write_shards(problem, Path(folder) / "shards"))
             with started(self.engine, shards, self.workers, Path(folder)) as engine:
                 session = Session(shards, engine)
-                for held in steps_of(session, self, goal.gap, goal):
+                for held in steps_of(session, self, goal):
                     yield Step(session.chosen(held), held.prices, notes_of(held, shards))
 
 
-def steps_of(session: Session, options: Distributed, gap: float, goal: Goal) -> Iterator[Held]:
+def steps_of(
+    session: Session, options: Distributed, goal: Goal, on_round: Callable[[Round], None] | None = None
+) -> Iterator[Held]:
     """The steps of a solve, one after the other while they are asked for."""
-    share, left = first_share(gap, options.first_eps), options.passes
+    share, left = first_share(goal.gap, options.first_eps), options.passes
     for number in range(options.max_steps + 1):
-        held = session.step(f"step{number}", share, gap, left, lambda: goal.clock.stop)
+        held = session.step(f"step{number}", share, goal.gap, left, lambda: goal.clock.stop, on_round)
         yield held
         share, left = share * options.shrink, left - held.read / max(1, session.shards.edges)
         if goal.clock.stop or left <= 0 or share < LEAST_EPS or share * session.mean_score <= session.rounding:

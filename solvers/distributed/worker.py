@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..bench_memory import peak_bytes
 from ..block_edge_kernels import count_users
 from ..block_kernels import SHARDS
 from ..certificate import check as check_allocation
@@ -159,6 +160,10 @@ class Worker:
         held = self.chosen(step, rounds)
         write_pairs(self.problem, held, self.first, Path(path))
         return held.size
+
+    def memory(self) -> int:
+        """The most bytes that this process has held, with the messages that it has mapped."""
+        return peak_bytes()
 
     def _begin(self, step: str) -> None:
         (shard_of,) = self.messages.get("shards")
