@@ -6,7 +6,7 @@ import platform
 from pathlib import Path
 from typing import Any
 
-from .bench_memory import total_bytes
+from .memory import total_bytes
 from .threads import cores
 
 LIBRARIES = ("dualrec", "numpy", "scipy", "numba", "ortools")

@@ -15,8 +15,8 @@ from typing import Any
 from .allocation import Allocation
 from .bench_instances import instance
 from .bench_machine import load_average
-from .bench_memory import available_bytes, forget_peak, peak_bytes, resident_bytes, return_free_memory
 from .instances import Skewed
+from .memory import available_bytes, forget_peak, peak_bytes, resident_bytes, return_free_memory
 from .problem import Problem
 from .solve import make_solver, solve
 from .step import Solver

@@ -43,7 +43,7 @@ def certify(
     Where the problem has floors, the bound is for allocations that give each item min(floor, its users in `chosen`):
     all of them where every floor is met.
     """
-    value, item_load = _checked(problem, np.asarray(chosen), threads)
+    value, item_load, _ = checked(problem, np.asarray(chosen), threads)
     least = None if problem.floor is None else np.minimum(problem.floor, item_load)
     bound = upper_bound(problem, user_prices, group_prices=group_prices, least=least, threads=threads)
     return Certificate(value, bound, relative_gap(value, bound))
@@ -125,11 +125,11 @@ def check(problem: Problem, chosen: np.ndarray) -> None:
 
     `chosen`: integer edge numbers, in any order. The limits are those of items, of users, and of users with one creator.
     """
-    _checked(problem, np.asarray(chosen))
+    checked(problem, np.asarray(chosen))
 
 
-def _checked(problem: Problem, chosen: np.ndarray, threads: int | None = None) -> tuple[float, np.ndarray]:
-    """The sum of the scores and each item's users, int64[items], once `check` finds nothing wrong."""
+def checked(problem: Problem, chosen: np.ndarray, threads: int | None = None) -> tuple[float, np.ndarray, np.ndarray]:
+    """The sum of the scores, each item's users, int64[items], and each user's items, int32[users], after `check`."""
     if chosen.ndim != 1 or chosen.dtype.kind not in "iu":
         raise AllocationError(
             f"chosen edges are {chosen.dtype} of {chosen.ndim} dimensions, expected integers of 1 dimension"
@@ -146,7 +146,7 @@ def _checked(problem: Problem, chosen: np.ndarray, threads: int | None = None) -
     _within(user_load, problem.capacity, "user", "capacity", problem.user_name)
     if problem.group is not None and problem.group_limit is not None:
         _within_groups(problem, problem.group[chosen], problem.group_limit)
-    return value, item_load
+    return value, item_load, user_load
 
 
 def _tally(problem: Problem, chosen: np.ndarray, threads: int | None) -> tuple[float, np.ndarray] | None:

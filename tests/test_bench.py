@@ -12,10 +12,10 @@ import pytest
 
 from dualrec.solvers import bench, bench_restart
 from dualrec.solvers.bench_instances import FAMILIES, SHAPES, instance
-from dualrec.solvers.bench_memory import STATUS, available_bytes, forget_peak, peak_bytes, resident_bytes, total_bytes
 from dualrec.solvers.bench_restart import CHANGES, changed
 from dualrec.solvers.bench_run import Case, measure
 from dualrec.solvers.bench_table import cells, page, read_results, share_of_optimum, times_faster
+from dualrec.solvers.memory import STATUS, available_bytes, forget_peak, peak_bytes, resident_bytes, total_bytes
 from dualrec.solvers.solve import SOLVERS
 
 RESULTS = Path(__file__).parent.parent / "notebooks" / "results"

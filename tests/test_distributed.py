@@ -15,16 +15,17 @@ from hypothesis import strategies as st
 
 from dualrec.solvers.allocation import Status
 from dualrec.solvers.block_auction import user_shards
+from dualrec.solvers.block_state import Rows
 from dualrec.solvers.certificate import certify
 from dualrec.solvers.distributed.engines import ThreadEngine
-from dualrec.solvers.distributed.kernels import Places, items_of, place_of, take_bids
-from dualrec.solvers.distributed.messages import FolderMessages, MemoryMessages, Messages
+from dualrec.solvers.distributed.kernels import Keys, Places, edge_of, keys_of, place_of, take_bids
+from dualrec.solvers.distributed.messages import FolderMessages, MemoryMessages, Message, Messages
 from dualrec.solvers.distributed.session import Held, Session
 from dualrec.solvers.distributed.sharded import solve_shards
 from dualrec.solvers.distributed.shards import Shards, new_shards, open_shards, write_shards
 from dualrec.solvers.distributed.solver import Distributed
 from dualrec.solvers.distributed.worker import Worker
-from dualrec.solvers.errors import AllocationError, ProblemError
+from dualrec.solvers.errors import AllocationError, ProblemError, SolverError
 from dualrec.solvers.instances import SCORE_KINDS, Ragged, Skewed, TightFlat
 from dualrec.solvers.problem import Problem
 from dualrec.solvers.solve import solve
@@ -38,6 +39,8 @@ SHAPES: dict[str, Callable[[int], Problem]] = {
     "tight": TightFlat(items=60, users=450, candidates=400).make,
 }
 shapes = st.sampled_from(sorted(SHAPES))
+loose = st.sampled_from(sorted(set(SHAPES) - {"tight"}))
+"""Solved in few rounds, which a new worker goes through again."""
 
 
 def halved(problem: Problem) -> Problem:
@@ -45,14 +48,13 @@ def halved(problem: Problem) -> Problem:
     return Problem.from_csr(problem.indptr, problem.user, score, problem.demand, problem.capacity)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(shape=shapes, seed=seeds, half=st.booleans(), gap=st.sampled_from([1e-2, 1e-3, 0.0]))
 def test_workers_change_no_byte(shape: str, seed: int, half: bool, gap: float) -> None:
     problem = SHAPES[shape](seed)
     problem = halved(problem) if half else problem
     answers = [
-        solve(problem, Distributed(workers=workers, engine="threads", max_steps=1), gap=gap)
-        for workers in (1, 2, 5, 17)
+        solve(problem, Distributed(workers=workers, engine="threads", max_steps=1), gap=gap) for workers in (1, 3, 17)
     ]
     for one in answers[1:]:
         assert np.array_equal(one.chosen, answers[0].chosen)
@@ -70,42 +72,85 @@ def test_worth_what_one_process_finds(shape: str, seed: int, kind: str) -> None:
     assert exact.value * (1 - 1e-3) - 1e-6 <= answer.value <= exact.value * (1 + 1e-9)
 
 
+class Killed(Exception):
+    """A worker is no more."""
+
+
+class DeadlyMessages:
+    """Messages of one worker, which dies at some, once at each: before it writes, after it, while it waits."""
+
+    def __init__(self, messages: Messages, rng: np.random.Generator, often: float, passed: set[str]) -> None:
+        self._messages, self._rng, self._often, self._passed = messages, rng, often, passed
+
+    def put(self, name: str, *arrays: np.ndarray) -> bool:
+        self._perhaps(f"before {name}")
+        mine = self._messages.put(name, *arrays)
+        self._perhaps(f"after {name}")
+        return mine
+
+    def has(self, name: str) -> bool:
+        return self._messages.has(name)
+
+    def wait(self, name: str) -> Message:
+        self._perhaps(name)
+        return self._messages.wait(name)
+
+    def get(self, name: str) -> Message:
+        return self._messages.get(name)
+
+    def _perhaps(self, where: str) -> None:
+        if where not in self._passed:
+            self._passed.add(where)
+            if self._rng.random() < self._often:
+                raise Killed
+
+
 class LosingEngine(ThreadEngine):
-    """Before each call some workers are lost: new ones take their numbers. `late`: now and then the old one does the call
-    as well, without knowing that it was replaced.
+    """Workers die at their messages, and new ones take their numbers and calls. Some are replaced though they are alive, and
+    do the call as well, without knowing; some answers are lost, so that the call is made again.
     """
 
-    def __init__(self, folder: Path, workers: int, rng: np.random.Generator, often: float, messages: Messages) -> None:
-        self.workers, self._messages, self._folder = workers, messages, str(folder)
-        self._parts = [Worker(str(folder), messages, number, workers) for number in range(workers)]
-        self._rng, self._often, self.lost, self._pool = rng, often, 0, ThreadPoolExecutor(1)
+    def __init__(self, folder: Path, workers: int, seed: int, often: float, messages: Messages) -> None:
+        self.workers, self._messages, self._folder, self._often = workers, messages, str(folder), often
+        self._rng, self._rngs = np.random.default_rng(seed), [np.random.default_rng([seed, k]) for k in range(workers)]
+        self.lost, self._pool, self._late = 0, ThreadPoolExecutor(workers), ThreadPoolExecutor(workers)
+        self._passed: list[set[str]] = [set() for _ in range(workers)]
+        self._parts = [self._worker(number) for number in range(workers)]
+
+    def _worker(self, number: int) -> Worker:
+        deadly: Any = DeadlyMessages(self._messages, self._rngs[number], self._often, self._passed[number])
+        return Worker(self._folder, deadly, number, self.workers)
 
     def each(self, method: str, arguments: Sequence[tuple[Any, ...]]) -> list[Any]:
-        for number in np.flatnonzero(self._rng.random(self.workers) < self._often):
-            before = self._parts[number]
-            self._parts[number] = Worker(self._folder, self._messages, int(number), self.workers)
-            self.lost += 1
-            if self._rng.random() < 0.3:
-                getattr(before, method)(*arguments[number])
-        if self._rng.random() < 0.2:  # an answer is lost, so that the call is made again
-            super().each(method, arguments)
-        return super().each(method, arguments)
+        late = []
+        for number in np.flatnonzero(self._rng.random(self.workers) < min(0.3, 5 * self._often)):
+            late.append(self._late.submit(getattr(self._parts[number], method), *arguments[number]))
+            self._parts[number] = self._worker(int(number))
+        out = list(self._pool.map(self._call, range(self.workers), [method] * self.workers, arguments))
+        if self._rng.random() < 0.2 and self._often:
+            out = list(self._pool.map(self._call, range(self.workers), [method] * self.workers, arguments))
+        for one in late:
+            assert isinstance(one.exception(), Killed | None)
+        return out
+
+    def _call(self, number: int, method: str, arguments: tuple[Any, ...]) -> Any:
+        while True:
+            try:
+                return getattr(self._parts[number], method)(*arguments)
+            except Killed:
+                self.lost += 1
+                self._parts[number] = self._worker(number)
 
 
-@settings(max_examples=25, deadline=None)
-@given(shape=shapes, seed=seeds, often=st.sampled_from([0.02, 0.2, 1.0]), in_files=st.booleans())
+@settings(max_examples=20, deadline=None)
+@given(shape=loose, seed=seeds, often=st.sampled_from([0.003, 0.03]), in_files=st.booleans())
 def test_lost_workers_lose_no_match(
     shape: str, seed: int, often: float, in_files: bool, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    problem, rng, folder = SHAPES[shape](seed % 1000), np.random.default_rng(seed), tmp_path_factory.mktemp("lost")
+    problem, folder = SHAPES[shape](seed % 1000), tmp_path_factory.mktemp("lost")
     shards = open_shards(write_shards(problem, folder / "shards", 7))
-    engine = LosingEngine(
-        shards.folder,
-        3,
-        rng,
-        often,
-        FolderMessages(tmp_path_factory.mktemp("messages")) if in_files else MemoryMessages(),
-    )
+    messages = FolderMessages(tmp_path_factory.mktemp("messages")) if in_files else MemoryMessages()
+    engine = LosingEngine(shards.folder, 3, seed, often, messages)
     session = Session(shards, engine)
     held = session.step("a", 0.1, 1e-3, 60.0, lambda: False)
     agrees(problem, session, held)
@@ -133,8 +178,8 @@ def test_a_worker_without_any_loss_does_as_the_lost_ones(tmp_path: Path) -> None
     problem = SHAPES["skewed"](3)
     shards = open_shards(write_shards(problem, tmp_path / "shards", 7))
     found = []
-    for often in (0.0, 0.5):
-        engine = LosingEngine(shards.folder, 3, np.random.default_rng(1), often, MemoryMessages())
+    for often in (0.0, 0.1):
+        engine = LosingEngine(shards.folder, 3, 1, often, MemoryMessages())
         session = Session(shards, engine)
         found.append(session.chosen(session.step("a", 0.1, 1e-3, 60.0, lambda: False)))
     assert engine.lost > 10
@@ -170,20 +215,50 @@ def test_messages_are_kept_as_they_are(messages: Messages) -> None:
     assert not messages.has("a")
     assert messages.put("a", *arrays)
     assert messages.has("a")
-    for kept, given_one in zip(messages.get("a"), arrays, strict=True):
+    for number, given_one in enumerate(arrays):
+        kept = messages.get("a").part(number)
         assert kept.dtype == given_one.dtype and np.array_equal(kept, given_one)
+    assert messages.wait("a").part(0, 1, 4).tolist() == [1, 2, 3]
 
 
 def test_the_first_message_of_a_name_stays(messages: Messages, tmp_path: Path) -> None:
     assert messages.put("a", np.array([1], np.int32))
     assert not messages.put("a", np.array([2], np.int32))
-    assert messages.get("a")[0].tolist() == [1]
+    assert messages.get("a").part(0).tolist() == [1]
     assert [path.name for path in tmp_path.iterdir() if path.name != "a"] == []
 
 
-def test_a_message_that_is_not_there(messages: Messages) -> None:
+def test_a_message_that_is_not_there(messages: Messages, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(FileNotFoundError):
         messages.get("b")
+    monkeypatch.setattr("dualrec.solvers.distributed.messages.PATIENCE", 0.05)
+    with pytest.raises(SolverError, match="no worker wrote b, waited for up to 0 seconds"):
+        messages.wait("b")
+
+
+def test_a_message_that_comes_later(messages: Messages) -> None:
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(messages.wait, "a")
+        messages.put("a", np.array([7], np.int64))
+        assert waiting.result(timeout=10).part(0).tolist() == [7]
+
+
+def test_messages_of_a_step_are_forgotten(tmp_path: Path) -> None:
+    for messages in (FolderMessages(tmp_path), MemoryMessages()):
+        for name in ("a-1", "a-2", "ab-1", "degree"):
+            messages.put(name, np.zeros(1, np.int64))
+        messages.forget("a")
+        assert [messages.has(name) for name in ("a-1", "a-2", "ab-1", "degree")] == [False, False, True, True]
+
+
+def test_a_worker_that_fails_keeps_nobody_waiting(tmp_path: Path) -> None:
+    shards = open_shards(write_shards(SHAPES["skewed"](1), tmp_path / "shards", 4))
+    engine = ThreadEngine(shards.folder, 3)
+    session = Session(shards, engine)
+    engine._parts[1].problem = None  # type: ignore[assignment]
+    with pytest.raises(AttributeError):
+        session.step("a", 0.1, 1e-3, 60.0, lambda: False)
+    engine.close()
 
 
 def test_many_writers_of_one_name(tmp_path: Path) -> None:
@@ -193,7 +268,7 @@ def test_many_writers_of_one_name(tmp_path: Path) -> None:
         for name in range(30):
             first = list(pool.map(lambda k, name=name: kept.put(str(name), np.full(1000, k, np.int32)), range(8)))
             assert sum(first) == 1
-            assert (kept.get(str(name))[0] == first.index(True)).all()
+            assert (kept.get(str(name)).part(0) == first.index(True)).all()
 
 
 # --- shards
@@ -309,7 +384,7 @@ def test_an_allocation_of_shards_is_written_whole(tmp_path: Path) -> None:
     assert answer.status is Status.WITHIN_GAP and answer.gap <= 1e-3
     assert told == list(answer.history) and told[-1]["gap"] == answer.gap
     pairs = pd.read_parquet(tmp_path / "out" / "pairs")
-    expected = solve(problem, options).pairs()
+    expected = pd.DataFrame(solve(problem, options).pairs())
     for column in ("item", "user", "score"):
         mine, theirs = (table.sort_values(["item", "user"])[column].tolist() for table in (pairs, expected))
         assert mine == theirs
@@ -404,17 +479,31 @@ def test_places_in_a_row(seed: int, size: int, before: int) -> None:
 
 
 @settings(max_examples=40, deadline=None)
-@given(seed=seeds, items=st.integers(1, 20))
-def test_items_of_edges(seed: int, items: int) -> None:
+@given(seed=seeds, items=st.integers(1, 20), bits=st.sampled_from([0, 1, 2, 10]))
+def test_keys_of_edges(seed: int, items: int, bits: int) -> None:
+    """A key and the user lead back to the edge, also where the key has few bits for the place; keys ascend as edges do."""
     rng = np.random.default_rng(seed)
-    indptr = np.append(0, np.cumsum(rng.integers(0, 6, items)))
+    indptr = np.append(0, np.cumsum(rng.integers(0, 9, items)))
     chosen = np.flatnonzero((rng.random(items) < 0.6) & (np.diff(indptr) > 0)).astype(np.int32)
+    user = np.concatenate([np.sort(rng.choice(30, n, replace=False)) for n in np.diff(indptr)]).astype(np.uint32)
     edges = [np.concatenate([np.arange(indptr[i], indptr[i + 1]) for i in chosen] or [np.zeros(0, int)])] * 3
     edges = [part[rng.random(part.size) < 0.5] for part in edges]
     cut, edge = np.append(0, np.cumsum([part.size for part in edges])), np.concatenate(edges).astype(np.uint32)
-    out = np.zeros(edge.size, np.uint32)
-    items_of(indptr, edge, cut, chosen, 7, out)
-    assert (out.astype(int) - 7).tolist() == (np.searchsorted(indptr, edge, side="right") - 1).tolist()
+    keys, out = Keys(min(bits, 4), max(0, 4 - bits)), np.zeros(edge.size, np.uint32)
+    keys_of(indptr, edge, cut, chosen, keys, 7, out)
+    assert (np.diff(out[: cut[1]].astype(int)) >= 0).all()
+    rows = Rows(indptr, user, np.zeros(user.size, np.float32), np.zeros(items, np.int32))
+    for one, key in zip(edge.tolist(), out, strict=True):
+        item, place = edge_of(rows, keys, 7, key, user[one])
+        assert indptr[item] + place == one < indptr[item + 1]
+
+
+@pytest.mark.parametrize(
+    ("items", "longest", "bits", "shift"),
+    [(1, 1, 0, 0), (50_000, 1000, 10, 0), (4_000_000, 1000, 10, 0), (2**27, 1000, 5, 5), (2**32 - 1, 1000, 0, 10)],
+)
+def test_keys_have_room_for_the_items(items: int, longest: int, bits: int, shift: int) -> None:
+    assert Keys.for_size(items, longest) == (bits, shift)
 
 
 def test_shards_of_users_are_in_order() -> None:

@@ -78,17 +78,17 @@ def clear() -> None:
 
 
 class CutEngine(RayEngine):
-    """Cuts a node off before one of the calls, for `seconds`."""
+    """Cuts a node off, for `seconds`, before one of the calls to go on."""
 
-    at, seconds, link, cut_at = -1, 30.0, "", 0.0
-    calls = 0
+    after, seconds, link, cut_at = 0, 30.0, "", 0.0
 
     def each(self, method: str, arguments: Sequence[tuple[Any, ...]]) -> list[Any]:
-        if self.calls == self.at:
-            run("ip", "link", "set", self.link, "down")
-            self.cut_at = time.perf_counter()
-            threading.Timer(self.seconds, run, ("ip", "link", "set", self.link, "up")).start()
-        self.calls += 1
+        if method == "run" and self.link:
+            self.after -= 1
+            if self.after == 0:
+                run("ip", "link", "set", self.link, "down")
+                self.cut_at = time.perf_counter()
+                threading.Timer(self.seconds, run, ("ip", "link", "set", self.link, "up")).start()
         return super().each(method, arguments)
 
 
@@ -109,7 +109,7 @@ def test_a_worker_is_cut_off_for_half_a_minute(cluster: str, tmp_path: Path) -> 
         undisturbed = certify(problem, session.chosen(first), first.prices)
         for worker in (0, 1):
             node = ray.get(engine.actors[worker].__ray_call__.remote(lambda _: ray.util.get_node_ip_address()))
-            engine.link, engine.at = f"dr{int(node.rpartition('.')[2]) - 2}", engine.calls + 20
+            engine.link, engine.after = f"dr{int(node.rpartition('.')[2]) - 2}", 4
             begun = time.perf_counter()
             held = session.step(f"b{worker}", 0.1, 1e-3, 60.0, lambda: False)
             took = time.perf_counter() - begun

@@ -1,8 +1,8 @@
 """The distributed auction beside that of one process on the same cores: `python -m dualrec.solvers.distributed.bench`.
 
 For each size: time, value and gap of one process with a thread a core; then, for each number of workers, of a step over
-shards that the workers hold already, and what a round costs by the bids in it: a constant and a part for each bid, by least
-squares over all rounds. Memory is that of the largest worker over what a worker of next to nothing takes (Python, Ray,
+shards that the workers hold already, and what a round costs: a constant, a part for each bid and one for each edge read, by
+least squares over all rounds. Memory is that of the largest worker over what a worker of next to nothing takes (Python, Ray,
 compiled kernels); its share is what one worker of everything takes, divided by the workers.
 """
 
@@ -17,15 +17,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy.optimize import nnls
 
 from ..bench_machine import machine
 from ..instances import Skewed
 from ..problem import Problem
 from ..solve import solve
-from .rounds import Round
 from .session import Session, first_share
 from .shards import Shards, open_shards, write_shards
 from .solver import started
+from .worker import Round
 
 GAP = 1e-3
 
@@ -55,11 +56,12 @@ def together(shards: Shards, engine: str, workers: int, folder: Path, repeats: i
             begun, told = time.perf_counter(), list[Round]()
             held = session.step(f"s{k}", first_share(GAP, 0.1), GAP, 60.0, lambda: False, told.append)
             total = session.certify(held)
+            session.forget(held)
             if k > 0:
                 seconds.append(time.perf_counter() - begun)
                 rounds += told
         memory = running.each("memory", [()] * workers)
-    constant, a_million = line(rounds)
+    constant, by_bids, by_edges = costs(rounds)
     return {
         "workers": workers,
         "ready_seconds": ready,
@@ -70,16 +72,17 @@ def together(shards: Shards, engine: str, workers: int, folder: Path, repeats: i
         "passes": held.read / shards.edges,
         "bytes": max(memory),
         "round_seconds": constant,
-        "seconds_a_million_bids": a_million,
-        "round_points": [[one.bids, one.seconds] for one in rounds],
+        "seconds_a_million_bids": by_bids,
+        "seconds_a_million_edges": by_edges,
+        "round_points": [[one.bids, one.read, one.seconds] for one in rounds],
     }
 
 
-def line(rounds: list[Round]) -> tuple[float, float]:
-    """Seconds of a round without bids, and seconds a million bids more."""
-    bids, seconds = np.array([one.bids for one in rounds]) / 1e6, np.array([one.seconds for one in rounds])
-    slope, constant = np.polyfit(bids, seconds, 1)
-    return float(constant), float(slope)
+def costs(rounds: list[Round]) -> tuple[float, float, float]:
+    """Seconds of a round with nothing in it, and of a million bids and a million edges read, none below 0."""
+    columns = np.array([[1.0, one.bids / 1e6, one.read / 1e6] for one in rounds])
+    found, _ = nnls(columns, np.array([one.seconds for one in rounds]))
+    return tuple(found.tolist())
 
 
 def measured(given: argparse.Namespace) -> Iterator[dict[str, Any]]:
@@ -113,7 +116,8 @@ def told(record: dict[str, Any]) -> str:
         return (
             f"  {many['workers']} workers: {many['seconds']:.2f} s ({many['seconds'] / one['seconds']:.2f} x), "
             f"gap {many['gap']:.1e}, value {many['value'] / one['value'] - 1:+.1e}, {many['rounds']} rounds of "
-            f"{1e3 * many['round_seconds']:.0f} ms + {1e3 * many['seconds_a_million_bids']:.0f} ms a million bids; "
+            f"{1e3 * many['round_seconds']:.0f} ms + {1e3 * many['seconds_a_million_bids']:.0f} ms a million bids + "
+            f"{1e3 * many['seconds_a_million_edges']:.0f} ms a million edges read; "
             f"largest worker {(many['bytes'] - base) / 2**20:.0f} MiB{share}; ready after {many['ready_seconds']:.1f} s"
         )
 

@@ -1,17 +1,13 @@
 """Where workers run: threads of this process, or Ray actors on any number of machines."""
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any, Protocol
 
 from ..errors import SolverError
-from ..threads import cores
-from .messages import MemoryMessages
+from .messages import PATIENCE, FolderMessages, MemoryMessages
 from .worker import Worker
-
-PATIENCE = 600.0
-"""Seconds without an answer of any worker after which a solve is given up; a lost one is back much sooner."""
 
 
 class Engine(Protocol):
@@ -27,6 +23,10 @@ class Engine(Protocol):
         """A message of the driver's own."""
         ...
 
+    def forget(self, step: str) -> None:
+        """Deletes the messages of a step."""
+        ...
+
     def close(self) -> None:
         """Ends the workers."""
         ...
@@ -38,18 +38,26 @@ class ThreadEngine:
     def __init__(self, folder: Path, workers: int) -> None:
         self.workers, self._messages = workers, MemoryMessages()
         self._parts = [Worker(str(folder), self._messages, number, workers) for number in range(workers)]
-        self._pool = ThreadPoolExecutor(max(1, min(workers, cores())))
+        self._pool = ThreadPoolExecutor(workers)  # all at once, as they wait for each other
 
     def each(self, method: str, arguments: Sequence[tuple[Any, ...]]) -> list[Any]:
         """See `Engine`."""
         waiting = [
             self._pool.submit(getattr(part, method), *one) for part, one in zip(self._parts, arguments, strict=True)
         ]
+        for one in as_completed(waiting):
+            if one.exception() is not None:
+                self._messages.give_up()  # nobody need wait for the messages of this one
+                one.result()
         return [one.result() for one in waiting]
 
     def put(self, name: str, *arrays: Any) -> None:
         """See `Engine`."""
         self._messages.put(name, *arrays)
+
+    def forget(self, step: str) -> None:
+        """See `Engine`."""
+        self._messages.forget(step)
 
     def close(self) -> None:
         """See `Engine`."""
@@ -67,8 +75,6 @@ class RayEngine:
             import ray
         except ImportError as error:
             raise SolverError("engine ray needs the package ray: pip install 'dualrec[ray]'") from error
-        from .messages import FolderMessages
-
         self.workers, self._ray, self._started = workers, ray, not ray.is_initialized()
         if self._started:
             ray.init(
@@ -81,18 +87,26 @@ class RayEngine:
         ]
 
     def each(self, method: str, arguments: Sequence[tuple[Any, ...]]) -> list[Any]:
-        """See `Engine`. Raises SolverError where nobody answered for PATIENCE seconds."""
+        """See `Engine`. Raises SolverError where one did not answer for 2 PATIENCE seconds."""
         waiting = [getattr(part, method).remote(*one) for part, one in zip(self.actors, arguments, strict=True)]
+        left = list(waiting)
         try:
-            return list(self._ray.get(waiting, timeout=PATIENCE))
+            while left:  # what one raises comes through while others wait for its messages
+                done, left = self._ray.wait(left, timeout=2 * PATIENCE)
+                self._ray.get(done or left, timeout=1.0)
+            return list(self._ray.get(waiting))
         except self._ray.exceptions.GetTimeoutError as error:
-            raise SolverError(f"a worker did not answer `{method}` for {PATIENCE:.0f} seconds") from error
+            raise SolverError(f"a worker did not answer `{method}` for {2 * PATIENCE:.0f} seconds") from error
         except self._ray.exceptions.RayTaskError as error:
             raise error.cause from None
 
     def put(self, name: str, *arrays: Any) -> None:
         """See `Engine`."""
         self._messages.put(name, *arrays)
+
+    def forget(self, step: str) -> None:
+        """See `Engine`."""
+        self._messages.forget(step)
 
     def close(self) -> None:
         """See `Engine`."""

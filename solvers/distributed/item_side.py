@@ -9,10 +9,7 @@ from ..block_edge_kernels import held_edges
 from ..block_kernels import KEEP, LONG, SHARDS, make_bids
 from ..block_state import Bids, Rows, State
 from ..problem import Problem
-from .kernels import give_back, hold_again, items_of
-from .messages import Messages
-
-NO_BIDS = np.zeros(0, np.uint32)
+from .kernels import Keys, give_back, hold_again, keys_of
 
 
 class ItemSide:
@@ -20,20 +17,22 @@ class ItemSide:
 
     problem   the items' part of the problem and all users
     first     item of its row 0
+    keys      how edges are named
     shard_of  uint8: the shard of each 64 users in a row
     """
 
-    def __init__(self, problem: Problem, first: int, shard_of: np.ndarray) -> None:
+    def __init__(self, problem: Problem, first: int, keys: Keys, shard_of: np.ndarray) -> None:
         demand = np.minimum(problem.demand, np.diff(problem.indptr)).astype(np.int32)
         self.rows = Rows(problem.indptr, problem.user.view(np.uint32), problem.stored_score(), demand)
-        self.first, self.state = first, _state(self.rows, problem.capacity, shard_of)
+        self.first, self.keys, self.state = first, keys, _state(self.rows, problem.capacity, shard_of)
         longest = int(np.diff(problem.indptr).max(initial=0))
         self._own, self._bids = make_scratch(max(KEEP, longest), 0), _bids(0, 0)
+        self._made = np.zeros(0, np.uint32)
 
     def bid(self, items: np.ndarray, eps: float, guess: float, closing: bool) -> tuple[int, tuple[np.ndarray, ...]]:
         """Edges read, and cut int64[SHARDS + 1] and the bids of these items (rows, ascending) by shard of users, then item.
 
-        Bids: user, item, bid, dear uint32[bids] as one array after the other.
+        Bids: user, key, bid, dear uint32[bids] as one array after the other.
         guess > 0: where to look for thresholds, the same for all workers, as it changes what short lists hold.
         closing: only on users with a free place.
         """
@@ -51,8 +50,10 @@ class ItemSide:
             state.short_rest[items] = np.inf  # the short list is of offers at other prices
         read = make_bids(rows, state, bids, np.float32(eps), 0, (0, items.size), self._own)
         many = int(bids.cut[0, -1])  # the first is 0
-        made = np.empty(4 * many, np.uint32)
-        items_of(rows.indptr, bids.edge, bids.cut[0], items, self.first, made[many : 2 * many])
+        if self._made.size < 4 * many:
+            self._made = np.empty(4 * many, np.uint32)
+        made = self._made[: 4 * many]
+        keys_of(rows.indptr, bids.edge, bids.cut[0], items, self.keys, self.first, made[many : 2 * many])
         for k, column in enumerate((bids.user, None, bids.bid, bids.dear)):
             if column is not None:
                 made[k * many : (k + 1) * many] = column[:many]
@@ -61,20 +62,19 @@ class ItemSide:
     def bid_again(self, cut: np.ndarray, made: np.ndarray) -> None:
         """Bids that were made in a life before."""
         many = int(cut[-1])
-        hold_again(self.rows, self.state, self.first, made[:many], made[many : 2 * many])
+        hold_again(self.rows, self.state, self.keys, self.first, made[:many], made[many : 2 * many])
 
-    def hear(self, messages: Messages, names: list[str]) -> None:
-        """What the users said to a round's bids: lost edges and new prices. Prices first come free of charge: 0."""
-        state, low, high = self.state, self.first, self.first + self.rows.demand.size
-        mine = []
-        for name in names:
-            lost, user, price_bits = messages.get(name)
-            ends = np.searchsorted(lost, np.array([low, high], np.uint64) << np.uint64(32))
-            mine.append(lost[ends[0] : ends[1]])
+    def hear(self, answers: list[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> None:
+        """What users said to a round's bids: the edges that these items lost (uint64, see `take_bids`), users whose price
+        changed, and the bits of their prices.
+        """
+        state = self.state
+        for _, user, price_bits in answers:
             state.price_bits[user] = price_bits
             state.slot_count[user] = 0
+        mine = [lost for lost, _, _ in answers]
         lost = np.sort(np.concatenate(mine))  # by item, then user, however the users are cut into shards
-        give_back(self.rows, state, self.first, lost)
+        give_back(self.rows, state, self.keys, self.first, lost)
 
     def held(self) -> np.ndarray:
         """The edges held, int64[matches], rows of this part's problem, ascending."""

@@ -1,5 +1,6 @@
 """Workers that have their shards, and the steps of a solve over them."""
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -9,18 +10,25 @@ from ..auction import POWER, SMALLEST_FIRST_EPS, USUAL_EPS, USUAL_GAP
 from ..block_auction import user_shards
 from ..errors import AllocationError
 from .engines import Engine
-from .rounds import FEW_MISSING, Round, Rounds
 from .shards import Shards
+from .turns import Plan
+from .worker import Round
+
+FEW_MISSING = 0.05
+"""Share of the gap asked for; so few places still bid for, of all that are held, are filled with who is free."""
+
+BETWEEN_LOOKS = 1.0
+"""Seconds of rounds that workers do on their own."""
 
 
 @dataclass(frozen=True, eq=False)
 class Held:
-    """Where a step ended: rounds of bids, and user prices float64[users] before the last places were filled.
+    """Where a step ended: its plan, rounds of bids, and user prices float64[users] before the last places were filled.
 
     eps in units of the score; read: edges read; bidding: items that still waited for a bid at the prices.
     """
 
-    step: str
+    plan: Plan
     rounds: int
     prices: np.ndarray
     eps: float
@@ -68,17 +76,21 @@ class Session:
     ) -> Held:
         """One auction from zero prices, eps at ``share`` of the mean score, for at most so many reads of all edges."""
         eps = max(share * self.mean_score, self.rounding)
-        demand = np.minimum(self.shards.demand, np.diff(self.shards.indptr)).astype(np.int32)
-        rounds = Rounds(self.engine, name, self.bounds, demand, self.mean_score, on_round)
         until = passes * (self.shards.edges + self.shards.items)
-        rounds.run(eps, FEW_MISSING * gap, until, stop)
-        prices, bidding = self._prices(name, rounds.number), rounds.waiting
-        rounds.close(eps)
-        return Held(name, rounds.number, prices, eps, rounds.read, bidding)
+        plan, told = Plan(name, eps, self.mean_score, FEW_MISSING * gap, until), list[Round]()
+        self._run(plan, told, stop, on_round)
+        rounds, waiting = len(told), told[-1].waiting if told else 0
+        prices, plan = self._prices(plan, rounds), plan._replace(closing=rounds)
+        self._run(plan, told, lambda: False, on_round)
+        return Held(plan, len(told), prices, eps, sum(one.read for one in told), waiting)
+
+    def forget(self, held: Held) -> None:
+        """Gives up where a step ended, and the room of its messages."""
+        self.engine.forget(held.plan.step)
 
     def chosen(self, held: Held) -> np.ndarray:
         """The edges held, int64[matches], ascending."""
-        parts = self._ask("chosen", held.step, held.rounds)
+        parts = self._ask("chosen", held.plan, held.rounds)
         begin = self.shards.indptr[self.bounds]
         return np.concatenate([part + first for part, first in zip(parts, begin, strict=False)])
 
@@ -87,17 +99,34 @@ class Session:
 
         Raises AllocationError where an item or a user has more than its limit.
         """
-        parts = self._ask("certify", held.step, held.rounds, held.prices)
-        over = max(self._ask("loads", held.step, held.rounds))
+        parts = self._ask("certify", held.plan, held.rounds, held.prices)
+        over = max(self._ask("loads", held.plan, held.rounds))
         if over >= 0:
             raise AllocationError(f"user row {over} has more matches than its capacity of {self.shards.capacity[over]}")
         places = float(np.dot(self.shards.capacity.astype(np.float64), held.prices))
         bound = float(np.concatenate([part.profits for part in parts]).sum()) + places
         return Total(sum(part.value for part in parts), bound, sum(part.matches for part in parts))
 
-    def _prices(self, step: str, rounds: int) -> np.ndarray:
+    def _run(
+        self, plan: Plan, told: list[Round], stop: Callable[[], bool], on_round: Callable[[Round], None] | None
+    ) -> None:
+        """Lets workers go on until a step has ended or `stop()`, which is asked every second or so."""
+        ended, many = False, 1
+        while not ended:
+            begun = time.perf_counter()
+            ended, rounds = self._ask("run", plan, len(told) + many, len(told))[0]
+            told += rounds
+            if on_round is not None:
+                for one in rounds:
+                    on_round(one)
+            if stop():
+                return
+            took = (time.perf_counter() - begun) / max(1, len(rounds))
+            many = min(2 * many, max(1, round(BETWEEN_LOOKS / max(took, 1e-4))))
+
+    def _prices(self, plan: Plan, rounds: int) -> np.ndarray:
         out = self._closed.copy()
-        for first, prices in self._ask("prices", step, rounds):
+        for first, prices in self._ask("prices", plan, rounds):
             mine = out[first : first + prices.size]
             np.copyto(mine, prices, where=self.shards.capacity[first : first + prices.size] > 0)
         return out

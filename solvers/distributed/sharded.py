@@ -15,10 +15,10 @@ from ..errors import ProblemError
 from ..interrupt import interruptible
 from ..problem_folder import new_folder
 from ..step import Clock, Goal
-from .rounds import Round
 from .session import Held, Session
 from .shards import open_shards
 from .solver import Distributed, notes_of, started, steps_of
+from .worker import Round
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,8 +51,11 @@ class _Best:
 
     def add(self, session: Session, held: Held) -> None:
         total = session.certify(held)
+        worse: Held | None = held
         if total.value > self.value:
-            self.held, self.value, self.matches = held, total.value, total.matches
+            worse, self.held, self.value, self.matches = self.held, held, total.value, total.matches
+        if worse is not None:
+            session.forget(worse)
         if total.bound < self.bound:
             self.bound, self.prices = total.bound, held.prices
 
@@ -105,10 +108,10 @@ def solve_shards(
 
 def _write(session: Session, best: _Best, folder: Path) -> None:
     assert best.held is not None and best.prices is not None
-    step, rounds = best.held.step, best.held.rounds
+    plan, rounds = best.held.plan, best.held.rounds
     (folder / "pairs").mkdir()
     paths = [str(folder / "pairs" / f"{worker:05d}.parquet") for worker in range(session.engine.workers)]
-    session.engine.each("write_pairs", [(step, rounds, path) for path in paths])
+    session.engine.each("write_pairs", [(plan, rounds, path) for path in paths])
     np.save(folder / "prices.npy", best.prices, allow_pickle=False)
 
 

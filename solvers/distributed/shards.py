@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ..errors import ProblemError
+from ..memory import return_free_memory
 from ..problem import Problem
 from ..problem_folder import new_folder
 
@@ -131,6 +132,8 @@ class Shards:
                 many = columns[0].size
                 user[at : at + many], score[at : at + many] = columns
                 at += many
+        pa.default_memory_pool().release_unused()
+        return_free_memory()
         items = None if self.item_ids is None else self.item_ids[first:last]
         demand, ends = np.ascontiguousarray(self.demand[first:last]), self.indptr[first : last + 1] - begin
         return Problem.from_csr(ends, user, score, demand, self.capacity, item_ids=items, user_ids=self.user_ids)

@@ -12,9 +12,9 @@ from ..errors import ProblemError, SolverError
 from ..problem import Problem
 from ..step import Goal, Step
 from .engines import Engine, RayEngine, ThreadEngine
-from .rounds import Round
 from .session import Held, Session, first_share
 from .shards import Shards, open_shards, write_shards
+from .worker import Round
 
 ENGINES = ("ray", "threads")
 
@@ -30,7 +30,7 @@ class Distributed:
     certificate tells. It knows no floors and no (user, creator) limits, and no last resort for gaps below about 1e-5.
 
     Memory of a worker: its edges (8 bytes), 5 bytes a user of the whole, 8 a place of its users, 768 an item of its own.
-    Messages: 16 bytes a bid, about two bids a match; they stay until the step ends.
+    Messages: 16 bytes a bid, about two bids a match; they stay until the step is done with.
 
     workers     processes, at most one a core where the time matters
     engine      ray: actors, of the Ray the program is connected to, else one on this machine; threads: in this process
@@ -67,6 +67,7 @@ class Distributed:
                 session = Session(shards, engine)
                 for held in steps_of(session, self, goal):
                     yield Step(session.chosen(held), held.prices, notes_of(held, shards))
+                    session.forget(held)
 
 
 def steps_of(

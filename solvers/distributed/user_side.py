@@ -4,7 +4,7 @@ import numpy as np
 
 from ..block_kernels import SHARDS
 from .kernels import Places, take_bids
-from .messages import Messages
+from .messages import Message
 
 
 class UserSide:
@@ -21,6 +21,7 @@ class UserSide:
         np.cumsum(np.minimum(capacity, degree.astype(np.int64) + 1), out=slot_start[1:])
         users = capacity.size
         self.first, self.shards, self.capacity = first, shards, capacity
+        self._lost, self._changed = np.zeros(0, np.uint64), np.zeros(0, np.uint32)
         self.places = Places(
             slot_start=slot_start,
             slot_count=np.zeros(users, np.int32),
@@ -29,13 +30,17 @@ class UserSide:
             told=np.zeros(users, np.uint8),
         )
 
-    def keep(self, messages: Messages, names: list[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """The answer to a round's bids, those of each name in turn: lost uint64 (item << 32 | user), ascending; users whose
-        price changed or who are full now, uint32, and the bits of their prices, uint32.
+    def keep(self, bids: list[Message]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The answer to a round's bids, those of each worker in turn (as `ItemSide.bid` makes them).
+
+        lost uint64 (key << 32 | user), ascending; users whose price changed or who are full now, uint32, and the bits of
+        their prices, uint32.
         """
-        parts = [_segment(messages.get(name), *self.shards) for name in names]
+        parts = [_segment(one, *self.shards) for one in bids]
         most = sum(part[0].size for part in parts)
-        lost, changed, counts = np.empty(most, np.uint64), np.empty(most, np.uint32), np.zeros(2, np.int64)
+        if self._lost.size < most:
+            self._lost, self._changed = np.empty(most, np.uint64), np.empty(most, np.uint32)
+        lost, changed, counts = self._lost, self._changed, np.zeros(2, np.int64)
         for part in parts:
             take_bids(self.places, self.first, *part, lost, changed, counts)
         changed = changed[: counts[1]].copy()
@@ -49,8 +54,8 @@ class UserSide:
         return self.places.price_bits.view(np.float32)
 
 
-def _segment(bids: tuple[np.ndarray, ...], first: int, last: int) -> tuple[np.ndarray, ...]:
-    """user, item, bid and dear of the shards first to last."""
-    cut, made = bids
+def _segment(bids: Message, first: int, last: int) -> tuple[np.ndarray, ...]:
+    """user, key, bid and dear of the shards first to last."""
+    cut = bids.part(0)
     many, begin, end = int(cut[SHARDS]), int(cut[first]), int(cut[last])
-    return tuple(made[k * many + begin : k * many + end] for k in range(4))
+    return tuple(bids.part(1, k * many + begin, k * many + end) for k in range(4))

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 STATUS = Path("/proc/self/status")
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # of mallopt, see malloc.h
 REFERENCES = Path("/proc/self/clear_refs")
 
 
@@ -32,6 +33,14 @@ def return_free_memory() -> None:
     library = ctypes.CDLL(None)
     if hasattr(library, "malloc_trim"):
         library.malloc_trim(0)
+
+
+def keep_little() -> None:
+    """Has the C library give back arrays from 1 MiB at once, for good: it then keeps no more of them than are in use."""
+    library = ctypes.CDLL(None)
+    if hasattr(library, "mallopt"):
+        library.mallopt(_MMAP_THRESHOLD, 1 << 20)
+        library.mallopt(_TRIM_THRESHOLD, 2 << 20)
 
 
 def available_bytes() -> int | None:
