@@ -10,7 +10,7 @@ RESULTS ?= out/bench
 BENCH = $(BIN)/python -m dualrec.solvers.bench --json $(RESULTS)/$@.json
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: help setup nightly test test-slow check format bench bench-2m bench-25m bench-200m bench-1g bench-restart bench-stream bench-table notebook clean
+.PHONY: help setup nightly test test-slow check format bench bench-2m bench-25m bench-200m bench-1g bench-restart bench-stream bench-distributed bench-table notebook clean
 help:
 	@echo "make nightly    one night on the built-in world: a table and a report"
 	@echo "make test       the fast tests"
@@ -20,6 +20,7 @@ help:
 	@echo "make bench-2m   the same on all families; bench-25m, bench-200m, bench-1g: larger ones, up to hours"
 	@echo "make bench-restart  restarts beside cold solves, 25 M edges, a few minutes"
 	@echo "make bench-stream  a day of uploads answered one by one beside the optimum in hindsight, ten minutes"
+	@echo "make bench-distributed  workers on Ray beside one process, 10 to 200 M edges, five minutes"
 	@echo "make bench-table RESULTS=notebooks/results  writes the table of the results kept there"
 	@echo "make notebook   runs the notebooks and keeps their figures, ten minutes"
 
@@ -74,6 +75,9 @@ bench-restart: setup
 
 bench-stream: setup
 	$(BIN)/python -m dualrec.solvers.bench_stream
+
+bench-distributed: setup
+	$(BIN)/python -m dualrec.solvers.distributed.bench --millions 10 50 200 --json $(RESULTS)/distributed/rounds.json
 
 notebook: setup
 	$(BIN)/jupyter execute --inplace --NotebookClient.record_timing=False notebooks/*.ipynb

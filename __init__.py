@@ -31,6 +31,8 @@ _WHERE = {
     "FairRec": "solvers.fair_rec",
     "MaxMin": "solvers.max_min",
     "MirrorDescent": "solvers.mirror_descent",
+    "Distributed": "solvers.distributed.solver",
+    "solve_shards": "solvers.distributed.sharded",
     "OnlineRule": "solvers.online",
     "UserPrices": "solvers.online_prices",
     "BidCurves": "solvers.online_prices",

@@ -8,7 +8,7 @@ from subprocess import CompletedProcess
 import pytest
 
 ROOT = Path(__file__).parent.parent
-HEAVY = ("numba", "torch", "ortools", "pandas", "xgboost", "faiss", "matplotlib")
+HEAVY = ("numba", "torch", "ortools", "pandas", "xgboost", "faiss", "matplotlib", "ray")
 FORBIDDEN = {"solvers": ("models", "alloc"), "models": ("solvers", "alloc")}
 
 Run = Callable[..., CompletedProcess[str]]

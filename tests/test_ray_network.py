@@ -19,7 +19,8 @@ from dualrec.solvers.distributed.session import Session
 from dualrec.solvers.distributed.shards import open_shards, write_shards
 from dualrec.solvers.instances import TightFlat
 
-NODES = 3
+NODES = 4
+"""Two for the workers, and one more for each time that one is cut off, as Ray may not take it back."""
 PORT = 26379
 RAY = [sys.executable, "-m", "ray.scripts.scripts"]
 
@@ -95,7 +96,7 @@ class CutEngine(RayEngine):
 @pytest.mark.slow
 @pytest.mark.skipif(not can_make_networks(), reason="network namespaces can be made by root only, with the command ip")
 def test_a_worker_is_cut_off_for_half_a_minute(cluster: str, tmp_path: Path) -> None:
-    """Two workers on three nodes; the one that is cut off comes back, or another takes its place."""
+    """Two workers on four nodes; the one that is cut off comes back, or another takes its place."""
     import ray
 
     problem = TightFlat(items=4_000, users=30_000, candidates=500).make(1)

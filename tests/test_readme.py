@@ -23,13 +23,22 @@ def test_the_example_has_at_most_15_lines_and_prints_what_stands_below_it(tmp_pa
 
 
 def test_the_examples_with_more_rules_run_after_the_first(tmp_path: Path) -> None:
-    examples = [block for block in blocks("python") if "dualrec.solve(" in block]
+    examples = [block for block in blocks("python") if "dualrec.solve(" in block and "Distributed" not in block]
     assert len(examples) == 3
     code = [sys.executable, "-c", "\n".join(examples)]
     run = subprocess.run(code, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr
     said = next(block for block in blocks("text") if "matches are new" in block)
     assert run.stdout.endswith(said)
+
+
+def test_the_example_with_workers_runs_after_the_first(tmp_path: Path) -> None:
+    example = next(block for block in blocks("python") if "solve_shards(" in block)
+    code = [sys.executable, "-c", blocks("python")[0] + example]
+    run = subprocess.run(code, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.splitlines()[-1].startswith("50000 matches, gap ")
+    assert (tmp_path / "allocation" / "pairs").is_dir()
 
 
 def test_the_example_of_the_search_prints_what_stands_below_it(tmp_path: Path) -> None:

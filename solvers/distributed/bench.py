@@ -74,7 +74,7 @@ def together(shards: Shards, engine: str, workers: int, folder: Path, repeats: i
         "round_seconds": constant,
         "seconds_a_million_bids": by_bids,
         "seconds_a_million_edges": by_edges,
-        "round_points": [[one.bids, one.read, one.seconds] for one in rounds],
+        "round_points": [[one.bids, one.read, one.seconds] for one in told],
     }
 
 
