@@ -16,6 +16,7 @@ from dualrec.solvers.distributed.engines import RayEngine
 from dualrec.solvers.distributed.session import Session
 from dualrec.solvers.distributed.shards import open_shards, write_shards
 from dualrec.solvers.distributed.solver import Distributed
+from dualrec.solvers.errors import SolverError
 from dualrec.solvers.instances import Skewed, TightFlat
 from dualrec.solvers.problem import Problem
 from dualrec.solvers.solve import solve
@@ -69,6 +70,12 @@ def test_ray_gives_what_threads_give(problem: Problem) -> None:
     spread = solve(problem, Distributed(workers=WORKERS, engine="ray"))
     assert spread.gap <= 1e-3
     assert np.array_equal(spread.chosen, solve(problem, Distributed(workers=2, engine="threads")).chosen)
+
+
+@pytest.mark.usefixtures("ray_here")
+def test_more_workers_than_ray_has_room_for(problem: Problem) -> None:
+    with pytest.raises(SolverError, match=f"Ray has {WORKERS} CPUs, expected 9: one for each worker"):
+        solve(problem, Distributed(workers=9, engine="ray"))
 
 
 @pytest.mark.usefixtures("ray_here")

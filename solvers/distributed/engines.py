@@ -80,6 +80,9 @@ class RayEngine:
             ray.init(
                 address="local", num_cpus=workers, include_dashboard=False, log_to_driver=False, configure_logging=False
             )
+        processors = int(ray.cluster_resources().get("CPU", 0))
+        if processors < workers:
+            raise SolverError(f"Ray has {processors} CPUs, expected {workers}: one for each worker")
         self._messages = FolderMessages(messages)
         actor: Any = ray.remote(num_cpus=1, max_restarts=-1, max_task_retries=-1)(Worker)
         self.actors: list[Any] = [
