@@ -56,8 +56,9 @@ def open_loop(
 async def _loaded(
     address: tuple[str, int], requests: Callable[[int], bytes], uploads: int, connections: int, rate: float | None
 ) -> Load:
-    loop = asyncio.get_running_loop()
-    links = [(await loop.create_connection(_Link, *address))[1] for _ in range(connections)]
+    links = [_Link(address) for _ in range(connections)]
+    for link in links:
+        await link.open()
     run = _Run(links, requests, uploads)
     gc.disable()  # a pause here would look like one of the service
     cpu, begin = time.process_time(), time.perf_counter()
@@ -115,12 +116,16 @@ class _Run:
 
 
 class _Link(asyncio.Protocol):
-    """One connection, one request at a time."""
+    """One connection, one request at a time; made again where the service has closed it, as it does with idle ones."""
+
+    def __init__(self, address: tuple[str, int]) -> None:
+        self._address, self._lost = address, True
+        self._answer: asyncio.Future[bytes] | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See asyncio."""
         assert isinstance(transport, asyncio.Transport)
-        self._transport, self._read, self._answer = transport, bytearray(), asyncio.Future[bytes]()
+        self._transport, self._read, self._lost = transport, bytearray(), False
 
     def data_received(self, data: bytes) -> None:
         """See asyncio."""
@@ -134,6 +139,8 @@ class _Link(asyncio.Protocol):
             return
         body = bytes(self._read[head + len(_END) :])
         self._read.clear()
+        if self._answer is None or self._answer.done():
+            return
         if words.split(None, 2)[1] == b"200":
             self._answer.set_result(body)
         else:
@@ -141,17 +148,23 @@ class _Link(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """See asyncio."""
-        if not self._answer.done():
+        self._lost = True
+        if self._answer is not None and not self._answer.done():
             self._answer.set_exception(InputError("the service closed the connection"))
+
+    async def open(self) -> None:
+        """Connects. Raises OSError."""
+        await asyncio.get_running_loop().create_connection(lambda: self, *self._address)
 
     async def ask(self, request: bytes) -> bytes:
         """The body of the answer. Raises InputError unless it is 200."""
+        if self._lost:
+            await self.open()
         self._answer = asyncio.get_running_loop().create_future()
         self._transport.write(request)
         return await self._answer
 
     def close(self) -> None:
         """Lets go of the connection."""
-        self._answer = asyncio.get_running_loop().create_future()
-        self._answer.set_result(b"")
+        self._answer = None
         self._transport.close()

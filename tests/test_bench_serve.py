@@ -3,12 +3,15 @@
 import json
 import re
 import shutil
+import socketserver
+import threading
 from pathlib import Path
 
 import pytest
 
 from dualrec.alloc import bench_serve
 from dualrec.alloc.errors import InputError
+from dualrec.alloc.load_client import open_loop
 
 SMALL = "--users 400 --uploads 60 --candidates 40 --demand 5 --connections 1 3 --rates 200"
 
@@ -36,3 +39,20 @@ def test_an_answer_that_cannot_be_is_refused(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr(bench_serve, "random_prices", lambda users, capacity, *rest: real(users, capacity + 9, *rest))
     with pytest.raises(InputError, match="more items than it has places"):
         bench_serve.main([*SMALL.split(), "--stores", "sqlite", "--capacity", "0", "--out", str(tmp_path)])
+
+
+def test_connections_that_the_service_closed_are_made_again() -> None:
+    """As `serve` does with those that are idle; here after every answer."""
+
+    class OneAnswer(socketserver.StreamRequestHandler):
+        def handle(self) -> None:
+            while self.rfile.readline().strip():
+                pass
+            self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), OneAnswer) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        host, port = server.server_address[:2]
+        load = open_loop((str(host), int(port)), lambda number: b"GET / HTTP/1.1\r\n\r\n", 20, 2, 200.0)
+        server.shutdown()
+    assert load.answers == [b"{}"] * 20
