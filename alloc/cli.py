@@ -130,6 +130,13 @@ def nightly(
         ),
     ] = None,
     out: OutOption = None,
+    engine: Annotated[
+        str | None,
+        typer.Option("--engine", help="Where stages compute: local, threads or ray; the same as engine=NAME."),
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option("--workers", help="Workers of the engines threads and ray; the same as workers=N.")
+    ] = None,
     debug: DebugOption = False,
     overrides: Overrides = None,
 ) -> None:
@@ -143,7 +150,9 @@ def nightly(
     from .progress import make_progress
     from .show import run_summary
 
-    settings = load_config(config, _overrides(data, out, overrides, day))
+    chosen = {"engine": engine, "workers": workers}
+    named = [f"{key}={json.dumps(value)}" for key, value in chosen.items() if value is not None]
+    settings = load_config(config, [*_overrides(data, out, overrides, day), *named])
     result = run_night(settings, make_progress())
     print(run_summary(result.run_dir, result.metrics))
 

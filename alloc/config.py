@@ -1,8 +1,8 @@
 """The settings of a night: one frozen, checked object from a YAML file and `key=value` overrides."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 import yaml
 from pydantic import Field, ValidationError, field_validator
@@ -16,6 +16,7 @@ from .world_options import WorldOptions
 
 Reader = Literal["world", "generic", "globo", "deskdrop", "kuairand", "stackexchange"]
 Solver = Literal["auction", "min-cost-flow", "lp", "pdlp", "greedy", "first-come", "local"]
+EngineName = Literal["local", "threads", "ray"]
 Baseline = Literal["first_come", "activity", "random", "category", "early_users"]
 
 
@@ -68,10 +69,15 @@ class EvaluateOptions(Options):
 
 
 class Config(Options):
-    """All settings of a night. `threads` and `out` do not change the result; everything else may."""
+    """All settings of a night. `threads`, `workers` and `out` do not change the result; everything else may, `engine` only
+    in whether it is local."""
 
     seed: int = Field(default=7, ge=0, lt=2**32)
     threads: int = Field(default=0, ge=0, description="0 = all that this process may use")
+    engine: EngineName = Field(
+        default="local", description="where stages compute: this process, threads of it as workers, Ray actors"
+    )
+    workers: int = Field(default=2, ge=1, description="of the engines threads and ray")
     data: DataOptions = DataOptions()
     activity: ActivityOptions = ActivityOptions()
     towers: TowerOptions = TowerOptions()
@@ -103,6 +109,16 @@ def load_config(name: str | Path = "nightly", overrides: Sequence[str] = ()) -> 
         return Config.model_validate(apply_overrides(values, overrides))
     except ValidationError as error:
         raise InputError(one_line(error, Config, source, overrides)) from None
+
+
+def result_settings(config: Config, names: Iterable[str] | None = None) -> dict[str, Any]:
+    """What may change a result, of all settings or of these top-level ones, as JSON holds it.
+
+    Whether workers solve the allocation may change it, not how many they are or what they run on.
+    """
+    kept = set(Config.model_fields if names is None else names) - {"threads", "workers", "out"}
+    settings = config.model_dump(mode="json", include=kept)
+    return settings | ({"engine": "local" if config.engine == "local" else "workers"} if "engine" in kept else {})
 
 
 def effective_config(config: Config) -> str:

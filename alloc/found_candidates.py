@@ -7,12 +7,12 @@ import numpy as np
 import torch
 
 from ..models.pair_scores import PairScorer
-from ..models.torch_threads import one_thread
 from ..solvers.candidate_lists import CandidateLists
 from ..solvers.search_result import SearchResult
 from ..solvers.sequential import FirstComeLists
 from ..solvers.solve import solve
 from .config import AllocationOptions
+from .partitions import Engine, given, ranges
 from .sources import USER_SIDE
 
 USERS_AT_ONCE = 16_384
@@ -29,25 +29,28 @@ def search_found(lists: CandidateLists, capacity: np.ndarray, options: Allocatio
     return SearchResult(problem, covers, lists.found, first, (), None, seconds)
 
 
-@one_thread()
-def user_side_lists(scorer: PairScorer, capacity: np.ndarray) -> CandidateLists:
+def user_side_lists(scorer: PairScorer, capacity: np.ndarray, engine: Engine) -> CandidateLists:
     """Of each user the best items by the score, as many as the user has places: the user-side recommender among new items.
 
-    One product of all pairs, a block of USERS_AT_ONCE users at a time; 4 bytes a pair of a block.
+    One product of all pairs, a block of USERS_AT_ONCE users a worker at a time; 4 bytes a pair of a block.
     """
     most = int(min(capacity.max(initial=0), scorer.items))
-    items, users, scores = [], [], []
-    for first in range(0, scorer.users, USERS_AT_ONCE):
-        last = min(first + USERS_AT_ONCE, scorer.users)
-        tile = scorer.tile(np.arange(scorer.items), first, last)
-        score, item = (found.numpy() for found in torch.topk(tile, most, dim=0))
-        wanted = (np.arange(most)[:, None] < capacity[first:last]) & (score > 0)
-        _, user = np.nonzero(wanted)
-        items.append(item[wanted])
-        users.append(user + first)
-        scores.append(score[wanted])
-    item, user, score = (np.concatenate(parts) for parts in (items, users, scores))
+    shared = engine.share(given, (scorer, capacity, most))
+    found = engine.run(best_items, ranges(scorer.users, USERS_AT_ONCE), shared)
+    item, user, score = (np.concatenate(parts) for parts in zip(*found, strict=True))
     return _by_item(scorer.items, item, user, score)
+
+
+def best_items(
+    asked: tuple[PairScorer, np.ndarray, int], part: tuple[int, int]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Item, user and score of the best pairs of the users of ``part``, as many of each as its capacity and ``most``."""
+    (scorer, capacity, most), (first, last) = asked, part
+    tile = scorer.tile(np.arange(scorer.items), first, last)
+    score, item = (found.numpy() for found in torch.topk(tile, most, dim=0))
+    wanted = (np.arange(most)[:, None] < capacity[first:last]) & (score > 0)
+    _, user = np.nonzero(wanted)
+    return item[wanted], user + first, score[wanted]
 
 
 def _by_item(items: int, item: np.ndarray, user: np.ndarray, score: np.ndarray) -> CandidateLists:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from .artifacts import canonical_json, load_json
-from .config import Config, effective_config
+from .config import Config, effective_config, result_settings
 from .fingerprint import data_fingerprint
 from .lock import run_lock
 from .progress import NullProgress, Progress
@@ -59,9 +59,8 @@ def run_night(
 
 
 def run_key(config: Config, fingerprint: str) -> str:
-    """SHA-256 over program, data and every setting but the number of threads and the output folder."""
-    settings = config.model_dump(mode="json", exclude={"threads", "out"})
-    parts = {"code": code_version(), "settings": settings, "data": fingerprint}
+    """SHA-256 over program, data and every setting that may change the result."""
+    parts = {"code": code_version(), "settings": result_settings(config), "data": fingerprint}
     return hashlib.sha256(canonical_json(parts).encode()).hexdigest()
 
 

@@ -9,7 +9,7 @@ from ..models.exact_search import ExactSearch
 from ..models.heads import Head
 from ..models.pair_scores import PairScorer
 from ..models.torch_threads import each_on_one_thread
-from ..solvers.candidate_source import RowSource
+from ..solvers.candidate_source import BLOCK_BYTES, RowSource
 from .artifacts import load_array, load_json
 from .authors import author_rows
 from .errors import InputError
@@ -51,9 +51,20 @@ def excluded_pairs(view: NightView, users: np.ndarray, items: np.ndarray) -> np.
     return np.unique(item[there] * len(users) + user[there])
 
 
+ROWS = 64
+"""Items of a block of scores, at most; a power of two, as every block: searches that ask for 1,024 items or fewer of a list
+then meet the same blocks, whoever computes them."""
+
+
+def block_items(users: int) -> int:
+    """Items of a block of score rows: as many as fit BLOCK_BYTES, a power of two, 1 to ROWS."""
+    return 1 << max(0, min(ROWS, BLOCK_BYTES // (4 * max(users, 1))).bit_length() - 1)
+
+
 def row_source(scorer: PairScorer, threads: int) -> RowSource:
     """The scorer as a source of candidates: exact, over all pairs. Matrix products run on one thread a block."""
-    return RowSource(each_on_one_thread(scorer.rows), scorer.items, scorer.users, threads=threads)
+    block = block_items(scorer.users)
+    return RowSource(each_on_one_thread(scorer.rows), scorer.items, scorer.users, block_items=block, threads=threads)
 
 
 def tile_search(scorer: PairScorer, device: str) -> ExactSearch:

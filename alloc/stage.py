@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import cast
 
 from .config import Config
+from .partitions import Engine, ThreadEngine
 from .progress import Progress
 
 
@@ -16,7 +17,8 @@ class StageContext:
 
     `config` holds only the sections that the stage names in its settings: reading another raises AttributeError, so a
     result can never depend on a setting that does not change the stage's key. `out` is an empty folder to fill.
-    `threads` is at least 1 and must not change the result. `seconds` has the time that each earlier stage took.
+    `threads` is at least 1 and must not change the result, nor must `engine`, by which parts are computed, where the stage
+    does not name it in its settings. `seconds` has the time that each earlier stage took.
     """
 
     config: Config
@@ -26,6 +28,7 @@ class StageContext:
     progress: Progress
     folders: Mapping[str, Path] = field(default_factory=dict)
     seconds: Mapping[str, float] = field(default_factory=dict)
+    engine: Engine = field(default_factory=lambda: ThreadEngine(1, "local"))
 
     def input(self, name: str) -> Path:
         """The folder of an earlier, finished stage. Raises KeyError when the stage does not name it as an input."""

@@ -9,9 +9,11 @@ import pyarrow as pa
 from ..solvers.allocation import Allocation, Status
 from ..solvers.candidate_lists import CODES
 from ..solvers.certificate import relative_gap
+from ..solvers.distributed.solver import Distributed
 from ..solvers.online_prices import bid_curves
 from ..solvers.problem import Problem
 from ..solvers.solve import solve
+from ..solvers.step import Solver
 from .artifacts import load_array, load_json, save_arrays, save_json
 from .config import AllocationOptions
 from .night_view import NightView, load_view
@@ -29,7 +31,7 @@ def run(context: StageContext) -> None:
     problem = Problem.from_csr(arrays["indptr"], arrays["user"], arrays["score"], options.demand, arrays["capacity"])
     searched = np.array(load_array(folder / "chosen.npy"))
     prices = np.array(load_array(folder / "prices.npy"))
-    allocation = allocate(problem, options, prices, searched, about, context.threads)
+    allocation = allocate(problem, options, prices, searched, about, threads=context.threads, workers=_workers(context))
     if allocation.status is Status.INTERRUPTED:
         raise KeyboardInterrupt  # half a solve is not a night's answer
     item, user = problem.item_of(allocation.chosen), problem.user[allocation.chosen]
@@ -45,27 +47,40 @@ def allocate(
     prices: np.ndarray,
     searched: np.ndarray,
     about: dict[str, object],
+    *,
     threads: int = 0,
+    workers: Distributed | None = None,
 ) -> Allocation:
     """The allocation over the candidates by the solver of the config, with the smaller of the two bounds.
 
+    ``workers`` take the place of the auction of one process, and always solve.
     With the auction the search's own answer stands where it is certified over all pairs already, and where it is worth more
     than a solve of its last candidates; so the value is never below first come's.
     """
     bound, covers = float(about["bound"]), str(about["covers"])  # type: ignore[arg-type]
     found = Allocation(problem, searched, prices, "auction", Status.WITHIN_GAP, bound, 0.0, covers)
     auction = options.solver == "auction"
-    if auction and found.gap <= options.gap:
+    if auction and workers is None and found.gap <= options.gap:
         return found
     start = prices if auction else None
     gap, limit = options.gap, options.time_limit
-    solved = solve(problem, options.solver, gap=gap, time_limit=limit, start_prices=start, threads=threads)
+    solver: str | Solver = workers if auction and workers is not None else options.solver
+    solved = solve(problem, solver, gap=gap, time_limit=limit, start_prices=start, threads=threads)
     if auction and found.value > solved.value:
         solved = replace(solved, chosen=searched)
     if bound < solved.bound:  # a bound over all pairs holds for these candidates too
         solved = replace(solved, bound=bound, bound_covers=covers, user_prices=prices)
     reached = solved.gap <= options.gap and solved.status is not Status.OPTIMAL
     return replace(solved, status=Status.WITHIN_GAP) if reached else solved
+
+
+def _workers(context: StageContext) -> Distributed | None:
+    """The distributed auction on the night's engine, shards and messages in the run's folder; None if it is local."""
+    engine = context.engine
+    if engine.name == "local":
+        return None
+    engine.rest()  # its workers' processors are needed
+    return Distributed(workers=engine.workers, engine=engine.name, folder=str(context.out))
 
 
 def figures(allocation: Allocation, about: dict[str, object]) -> dict[str, object]:

@@ -14,6 +14,7 @@ from .config import AllocationOptions, Config
 from .errors import InputError
 from .found_candidates import search_found, user_side_lists
 from .night_view import NightView, load_view
+from .partitioned_rows import PartitionedRows
 from .scorer import load_scorer, row_source, tile_search
 from .stage import StageContext
 
@@ -33,7 +34,7 @@ def run(context: StageContext) -> None:
 
 
 def _over_all_pairs(context: StageContext, scorer: PairScorer, capacity: np.ndarray) -> SearchResult:
-    rows = row_source(scorer, context.threads)
+    rows = _rows(context, scorer)
     source: CandidateSource = rows
     extra = _extra(context, rows)
     if context.config.retrieval.device != "cpu":
@@ -55,11 +56,16 @@ def _over_all_pairs(context: StageContext, scorer: PairScorer, capacity: np.ndar
 def _lists(context: StageContext, scorer: PairScorer, capacity: np.ndarray) -> CandidateLists:
     """The candidates of the searches that do not look at all pairs."""
     if context.config.retrieval.search == "user_side":
-        return user_side_lists(scorer, capacity)
-    rows = row_source(scorer, context.threads)
-    extra = _extra(context, rows)
+        return user_side_lists(scorer, capacity, context.engine)
+    extra = _extra(context, _rows(context, scorer))
     assert extra.score is not None
     return extra.lists(extra.score)
+
+
+def _rows(context: StageContext, scorer: PairScorer) -> RowSource:
+    """The scores of all pairs, by the workers where there are any: the same bytes."""
+    local = context.engine.name == "local"
+    return row_source(scorer, context.threads) if local else PartitionedRows(scorer, context.engine)
 
 
 def user_capacity(view: NightView, users: np.ndarray, options: AllocationOptions) -> np.ndarray:

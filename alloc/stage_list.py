@@ -6,7 +6,7 @@ A stage's function is named, not imported: it loads when the stage starts, so a 
 from .serving_names import SERVING, SERVING_FILES
 from .stage import Stage
 
-EVERY_SECTION = ("seed", "data", "activity", "towers", "retrieval", "score", "allocation", "evaluate")
+EVERY_SECTION = ("seed", "engine", "data", "activity", "towers", "retrieval", "score", "allocation", "evaluate")
 
 STAGES = (
     Stage("tables", "dualrec.alloc.stage_tables:run", (), ("seed", "data", "evaluate"), reads_data=True),
@@ -33,7 +33,7 @@ STAGES = (
         "allocation",
         "dualrec.alloc.stage_allocation:run",
         ("tables", "activity", "retrieval", "candidates"),
-        ("allocation",),
+        ("engine", "allocation"),
     ),
     Stage(
         "evaluation",

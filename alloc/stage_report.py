@@ -55,7 +55,8 @@ def gather_metrics(context: StageContext) -> dict[str, object]:
         | {key: retrieval[key] for key in ("similar_by", "similar_users_by")},
         "seconds": dict(context.seconds),
         "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
-        "notes": [*night["notes"], *evaluation["notes"], *_empty_note(context)],
+        "engine": context.engine.name,
+        "notes": [*night["notes"], *evaluation["notes"], *_empty_note(context), *_engine_note(context)],
     }
     if "outcome" in evaluation:
         metrics["outcome"] = evaluation["outcome"]
@@ -66,6 +67,11 @@ def _empty_note(context: StageContext) -> list[str]:
     matches = load_json(context.input("allocation") / "allocation.json")["matches"]
     cause = "no pair has a positive score and a free place; see demand, capacity and the activity threshold"
     return [] if matches else [f"No match was made: {cause}."]
+
+
+def _engine_note(context: StageContext) -> list[str]:
+    name = context.engine.name
+    return [] if name == "local" else [f"Parts of the stages and the auction ran on workers: engine {name}."]
 
 
 def share_by_source(allocation: Path) -> dict[str, float]:

@@ -10,14 +10,16 @@ import os
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from contextlib import closing
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from .artifacts import canonical_json, file_records, find_damage, load_json, remove, rename_folder, save_json
-from .config import Config, effective_config
+from .config import Config, effective_config, result_settings
 from .errors import InputError
+from .partitions import make_engine
 from .progress import Progress
 from .stage import Stage, StageContext, visible_settings
 
@@ -42,24 +44,26 @@ def run_stages(
 ) -> dict[str, FinishedStage]:
     """Run each stage in turn below `work`, or reuse its folder; returns the finished stages by name.
 
-    Raises ValueError when an input is not an earlier stage, OSError when the disk fails, and what a stage raises.
+    Raises ValueError when an input is not an earlier stage, OSError when the disk fails, InputError where the engine of the
+    config cannot be had, and what a stage raises.
     """
     work.mkdir(parents=True, exist_ok=True)
     finished: dict[str, FinishedStage] = {}
-    for stage in stages:
-        missing = [name for name in stage.inputs if name not in finished]
-        if missing:
-            raise ValueError(f"stage {stage.name!r} needs {missing[0]!r}, which is not an earlier stage")
-        key = stage_key(stage, config, {name: finished[name] for name in stage.inputs}, data_fingerprint)
-        context = _context(stage, config, work, progress, finished)
-        reused = _reusable(stage, key, work, progress)
-        finished[stage.name] = reused or _run(stage, key, work / stage.name, context)
+    with closing(make_engine(config.engine, config.workers, threads_of(config))) as engine:
+        for stage in stages:
+            missing = [name for name in stage.inputs if name not in finished]
+            if missing:
+                raise ValueError(f"stage {stage.name!r} needs {missing[0]!r}, which is not an earlier stage")
+            key = stage_key(stage, config, {name: finished[name] for name in stage.inputs}, data_fingerprint)
+            context = replace(_context(stage, config, work, progress, finished), engine=engine)
+            reused = _reusable(stage, key, work, progress)
+            finished[stage.name] = reused or _run(stage, key, work / stage.name, context)
     return finished
 
 
 def stage_key(stage: Stage, config: Config, inputs: dict[str, FinishedStage], data_fingerprint: str) -> str:
     """SHA-256 over everything that may change what the stage writes: code, settings, data and input files."""
-    settings = config.model_dump(mode="json", include=set(stage.settings))
+    settings = result_settings(config, stage.settings)
     parts = {
         "stage": stage.name,
         "code": code_version(),

@@ -13,7 +13,7 @@ from safetensors.numpy import save
 
 from ..models.options import TowerOptions
 from ..models.towers import Towers, TowerShape
-from .artifacts import write_bytes
+from .artifacts import canonical_json, write_bytes
 from .errors import InputError
 from .tables import Tables
 
@@ -37,7 +37,15 @@ def save_towers(folder: Path, towers: Towers, options: TowerOptions, vocabulary:
         "vocabulary": vocabulary,
         "sha256": _sha256(weights),
     }
-    write_bytes(folder / FILE, save(weights, about))
+    write_bytes(folder / FILE, _in_order(save(weights, about)))
+
+
+def _in_order(raw: bytes) -> bytes:
+    """The file with its header's keys sorted: safetensors writes those of the metadata in an order of chance."""
+    size = int.from_bytes(raw[:8], "little")
+    text = canonical_json(json.loads(raw[8 : 8 + size])).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + raw[8 + size :]
 
 
 def load_towers(folder: Path, vocabulary: str | None = None) -> Towers:

@@ -116,7 +116,7 @@ class RowSource:
         """As the Protocol says, exactly. Raises ProblemError for a NaN or infinite score, naming item and user row."""
         price = masked_prices(user_prices, available, self.users)
         asked = np.asarray(item_rows, dtype=np.int64)
-        blocks = list(self._map_blocks(lambda block: self._best_of_block(block, price, count), asked))
+        blocks = list(self._map_blocks(lambda block: self.best_of_block(block, price, count), asked))
         if not blocks:
             return np.empty((0, count), np.int32), np.empty((0, count), np.float32)
         return np.concatenate([user for user, _ in blocks]), np.concatenate([score for _, score in blocks])
@@ -130,7 +130,8 @@ class RowSource:
                 out[indptr[item] : indptr[item + 1]] = row[user[indptr[item] : indptr[item + 1]]]
         return out
 
-    def _best_of_block(self, block: np.ndarray, price: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+    def best_of_block(self, block: np.ndarray, price: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+        """As `best` of one block of items, on the thread that asks; price float64[users], infinite: not available."""
         rows = self.rows(block)
         user, score = empty_lists(block.size, count)
         if count:
