@@ -128,12 +128,12 @@ def ranges(total: int, size: int) -> list[tuple[int, int]]:
     return [(first, min(first + size, total)) for first in range(0, total, size)]
 
 
-def make_engine(name: str, workers: int, threads: int) -> Engine:
-    """The engine of that name: "local" is this process on ``threads`` threads. Raises InputError where Ray is missing."""
+def make_engine(name: str, workers: int) -> Engine:
+    """The engine of that name: "local" is one thread of this process. Raises InputError where Ray is missing."""
     if name == "ray":
         if find_spec("ray") is None:
             raise InputError("engine is 'ray', which needs the package ray: pip install 'dualrec[ray]'")
         from .ray_partitions import RayEngine
 
         return RayEngine(workers)
-    return ThreadEngine(threads, "local") if name == "local" else ThreadEngine(workers)
+    return ThreadEngine(1, "local") if name == "local" else ThreadEngine(workers)

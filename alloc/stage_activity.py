@@ -2,12 +2,23 @@
 
 import numpy as np
 
-from ..models.activity import train_activity, training_rows
-from ..models.activity_features import activity_features, mark_sessions
+from ..models.activity import (
+    PART_USERS,
+    ActivityModel,
+    TrainingPart,
+    TrainingRows,
+    joined_rows,
+    part_rows,
+    train_activity,
+    training_parts,
+)
+from ..models.activity_features import Visits, activity_features, mark_sessions
 from ..models.metrics import auc, brier, calibration_table, decayed_count, expected_calibration_error
+from ..models.options import ActivityOptions
 from .artifacts import save_arrays, save_json
 from .errors import InputError
 from .night_view import NightView, load_view
+from .partitions import given, ranges
 from .stage import StageContext
 
 
@@ -15,19 +26,36 @@ def run(context: StageContext) -> None:
     """Write `p_active` float32[users] (0 for users not seen yet), `known`, the model, and `activity.json`."""
     view, options = load_view(context.input("tables")), context.config.activity
     visits = mark_sessions(view.visits)
-    task = context.progress.task("training days", options.train_days)
+    shared = context.engine.share(given, visits)
     try:
-        rows = training_rows(visits, view.day, options, context.config.seed, lambda: task.advance(1))
+        parts = training_parts(visits, view.day, options, context.config.seed)
+        task, found = context.progress.task("features", len(parts)), []
+        for rows in context.engine.run(rows_of, [(view.day, options, part) for part in parts], shared):
+            found.append(rows)
+            task.advance(1)
         trees = context.progress.task("trees", options.trees)
-        model = train_activity(rows, options, context.threads, lambda: trees.advance(1))
+        model = train_activity(joined_rows(found), options, context.threads, lambda: trees.advance(1))
     except ValueError as error:
         raise InputError(f"activity: {error}") from None
-    features, _ = activity_features(visits, view.day, options.history_days)
+    asked = [(view.day, options, part) for part in ranges(view.log.users, PART_USERS)]
+    predicted = list(context.engine.run(predict, asked, shared, context.engine.share(given, model)))
     known = visits.log.known()
-    p_active = np.where(known, model.predict(features), 0).astype(np.float32)
+    p_active = np.where(known, np.concatenate(predicted), 0).astype(np.float32)
     model.save(context.out)
     save_arrays(context.out, p_active=p_active, known=known)
     save_json(context.out / "activity.json", activity_metrics(view, known, p_active))
+
+
+def rows_of(visits: Visits, part: tuple[int, ActivityOptions, TrainingPart]) -> TrainingRows:
+    """The rows of one part of the training days before a day."""
+    return part_rows(visits, *part)
+
+
+def predict(visits: Visits, model: ActivityModel, part: tuple[int, ActivityOptions, tuple[int, int]]) -> np.ndarray:
+    """P(active) float32 of a range of users on the day after."""
+    day, options, users = part
+    features, _ = activity_features(visits, day, options.history_days, users)
+    return model.predict(features)
 
 
 def activity_metrics(view: NightView, known: np.ndarray, p_active: np.ndarray) -> dict[str, object]:

@@ -8,21 +8,35 @@ import torch
 
 from ..models.heads import ALWAYS, Head, HeadRates, fit_heads, head_rates, interaction_rate
 from ..models.history import user_history
-from ..models.item_rate import RateRows, damped, outcomes, predict_item_rate, rate_features, train_item_rate
+from ..models.item_rate import Outcomes, RateRows, damped, outcomes, predict_item_rate, rate_features, train_item_rate
 from ..models.log import Log
 from ..models.options import ScoreOptions
 from ..models.pair_scores import DEFAULT_BETA, EXPLICIT
-from ..models.tower_inputs import ItemInputs, item_inputs, user_inputs
-from ..models.towers import Towers, all_items, all_users
+from ..models.tower_inputs import item_inputs, user_inputs
+from ..models.towers import Towers
 from .activity_cut import activity_factor, activity_threshold
 from .artifacts import load_array, save_arrays, save_json, write_bytes
 from .errors import InputError
 from .night_view import NightView, load_view
+from .partitions import given
+from .retrieval_parts import item_vectors, user_vectors
 from .stage import StageContext
 from .tower_store import load_towers, vocabulary_sha256
 
 RATE_TREES, RATE_FILE = "item_rate_trees.json", "item_rate.json"
 _MOST_ROWS = 200_000
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class PastItems:
+    """What the features of past days' new items are made of."""
+
+    log: Log
+    first_day: int
+    strict_cold: bool
+    seen: Outcomes
+    target_days: int
+    creator: np.ndarray | None
 
 
 def run(context: StageContext) -> None:
@@ -63,22 +77,20 @@ def item_shares(context: StageContext, view: NightView, past: Log) -> np.ndarray
     """
     options = context.config.towers
     seen = outcomes(past, options.target_days)
-    creator = view.tables.item_creator
+    known = PastItems(
+        past, view.tables.first_day, view.strict_cold, seen, options.target_days, view.tables.item_creator
+    )
     last = view.day - options.target_days
     days = list(range(max(view.tables.first_day, last - 2 * options.train_days + 1), last + 1))
     days = [day for day in days if len(view.log.new_items(day))]
     task = context.progress.task("item rates", len(days) + 1)
-    rows = []
-    for day in days:
-        inputs, known = _item_inputs(past, view, day)
-        features = rate_features(inputs, known, day, seen, options.target_days, creator)
-        share = seen.share[inputs.rows]
-        rows.append(RateRows(features, share, np.full(len(share), float(last - day))))
+    rows, features = [], np.zeros(0)
+    asked = [(day, view.log.new_items(day)) for day in [*days, view.day]]
+    parts = context.engine.run(item_features, asked, context.engine.share(given, known))
+    for (day, items), features in zip(asked, parts, strict=True):
+        rows.append(RateRows(features, seen.share[items], np.full(len(items), float(last - day))))
         task.advance(1)
-    trees, factor = train_item_rate(rows)
-    inputs, known = _item_inputs(past, view, view.day)
-    task.advance(1)
-    features = rate_features(inputs, known, view.day, seen, options.target_days, creator)
+    trees, factor = train_item_rate(rows[:-1])
     share = predict_item_rate(trees, factor, features)
     raw = bytes(trees.save_raw("json"))
     write_bytes(context.out / RATE_TREES, raw)
@@ -99,11 +111,13 @@ def head_weights(heads: tuple[str, ...], options: ScoreOptions) -> list[float]:
     return weights
 
 
-def _item_inputs(past: Log, view: NightView, day: int) -> tuple[ItemInputs, Log]:
-    """The new items of a past day as they were known at its end, and the log as it was known then."""
-    known = past.between(view.tables.first_day, day)
-    known = known.without_new_items(day) if view.strict_cold else known
-    return item_inputs(known, day, view.log.new_items(day), user_history(known, day), similar=False), known
+def item_features(past: PastItems, part: tuple[int, np.ndarray]) -> np.ndarray:
+    """float32[n, m]: `rate_features` of a day's new items as they were known at its end."""
+    day, items = part
+    known = past.log.between(past.first_day, day)
+    known = known.without_new_items(day) if past.strict_cold else known
+    inputs = item_inputs(known, day, items, user_history(known, day), similar=False)
+    return rate_features(inputs, known, day, past.seen, past.target_days, past.creator)
 
 
 def _fit(context: StageContext, view: NightView, past: Log, heads: tuple[str, ...]) -> list[Head]:
@@ -128,6 +142,7 @@ def _lift(context: StageContext, view: NightView, before: Log, after: Log, day: 
     users = user_inputs(before, day, context.config.towers.history_days, view.tables.user_features)
     who, user = np.unique(after.user, return_inverse=True)
     what, item = np.unique(after.item, return_inverse=True)
-    vector, bias = all_users(towers, users, who)
-    item_vector = all_items(towers, item_inputs(before, day, what, users.history, similar=context.config.towers.ef))
+    vector, bias = user_vectors(context.engine, towers, users, who)
+    inputs = item_inputs(before, day, what, users.history, similar=context.config.towers.ef)
+    item_vector = item_vectors(context.engine, towers, inputs)
     return np.einsum("nd,nd->n", vector[user], item_vector[item]) + bias[user]

@@ -3,19 +3,29 @@
 import numpy as np
 import torch
 
-from ..models.retrievals import Retrievals
 from ..models.similarity import interactions
 from ..models.similarity_choice import similar_items, similar_users
-from ..models.sparse_top import ranked
 from ..models.tower_inputs import ItemInputs, UserInputs, item_inputs, user_inputs
 from ..models.tower_training import shape_record, train_towers
-from ..models.towers import Towers, all_items, all_users
-from ..models.training_days import TrainingDay, training_day
+from ..models.towers import Towers
+from ..models.training_days import TrainingDay
 from ..models.user_index import build_user_index, nearest_users
 from .activity_cut import activity_factor
 from .artifacts import load_array, save_arrays, save_json
 from .errors import InputError
 from .night_view import NightView, load_view
+from .partitions import given, ranges
+from .retrieval_parts import (
+    SIMILAR_ITEMS,
+    Past,
+    Similar,
+    day_of,
+    found_by,
+    item_vectors,
+    nearest_of,
+    nearest_parts,
+    user_vectors,
+)
 from .sources import I2I2U, I2U2U, TWO_TOWER
 from .stage import StageContext
 from .tower_store import save_towers, vocabulary_sha256
@@ -34,8 +44,8 @@ def run(context: StageContext) -> None:
     users = user_inputs(past, view.day, context.config.towers.history_days, view.tables.user_features)
     items = item_inputs(past, view.day, view.new_items, users.history, similar=context.config.towers.ef)
     rows = np.flatnonzero(load_array(context.input("activity") / "known.npy"))
-    vector, bias = all_users(towers, users, rows)
-    item_vector = all_items(towers, items)
+    vector, bias = user_vectors(context.engine, towers, users, rows)
+    item_vector = item_vectors(context.engine, towers, items)
     p_active = load_array(context.input("activity") / "p_active.npy")[rows]
     factor = activity_factor(p_active, context.config.activity)
     near = _near(context, (vector, bias + np.log(np.maximum(factor, 1e-6))), factor > 0, item_vector)
@@ -63,9 +73,16 @@ def _near(
     """int64[items, two_tower]: places of the best available users by the towers, padded with -1."""
     task = context.progress.task("two-tower index", len(items))
     places = np.flatnonzero(available)
-    index = build_user_index(users[0][places], users[1][places])
     count = min(context.config.retrieval.two_tower, len(places))
-    return np.append(places, -1)[nearest_users(index, items, count, context.threads, task.advance)]
+    vectors, engine = (users[0][places], users[1][places]), context.engine
+    if engine.name == "local":
+        found = nearest_users(build_user_index(*vectors), items, count, context.threads, task.advance)
+        return np.append(places, -1)[found]
+    parts = [np.zeros((0, count), np.int64)]
+    for part in engine.run(nearest_of, nearest_parts(items, count), engine.share(build_user_index, *vectors)):
+        parts.append(part)
+        task.advance(len(part))
+    return np.append(places, -1)[np.concatenate(parts)]
 
 
 def _similar(
@@ -76,21 +93,27 @@ def _similar(
     liked = interactions(past, view.day)
     item_lists = similar_items(options.similarity, past, liked, users.history, context.threads)
     user_lists = similar_users(options.user_similarity, past, liked, context.threads)
-    retrievals = Retrievals(liked, item_lists, user_lists, context.threads)
     available = np.zeros(past.users, bool)
     available[rows] = True
-    searches = (
-        ("i2i2u", I2I2U, retrievals.i2i2u, options.i2i2u),
-        ("i2u2u", I2U2U, retrievals.i2u2u, options.i2u2u),
-    )
+    of_items, of_users = ((lists.service, lists.count, lists.size) for lists in (item_lists, user_lists))
+    similar = Similar(liked, of_items, of_users, available)
     found = []
-    for name, code, search, count in searches:
+    for name, code, count in (("i2i2u", I2I2U, options.i2i2u), ("i2u2u", I2U2U, options.i2u2u)):
         task = context.progress.task(name, 1)
         # A source of quota 0 is not asked at all.
-        lists = search(items.rows if count else items.rows[:0], count, available)
-        found.append((ranked(lists, count) if count else np.zeros((len(items.rows), 0), np.int64), code))
+        lists = _found_by(context, similar, name, items.rows, count) if count else np.zeros((len(items.rows), 0), int)
+        found.append((lists, code))
         task.advance(1)
     return found, {"similar_by": item_lists.service.how, "similar_users_by": user_lists.service.how}
+
+
+def _found_by(context: StageContext, similar: Similar, method: str, rows: np.ndarray, count: int) -> np.ndarray:
+    """All items' users by a method; the lists do not depend on how items are grouped."""
+    engine = context.engine
+    if engine.name == "local":
+        return found_by(similar, (method, rows, count), context.threads)
+    parts = [(method, rows[low:high], count) for low, high in ranges(len(rows), SIMILAR_ITEMS)]
+    return np.concatenate(list(engine.run(found_by, parts, engine.share(given, similar))))
 
 
 def training_days(context: StageContext, view: NightView) -> list[TrainingDay]:
@@ -101,9 +124,10 @@ def training_days(context: StageContext, view: NightView) -> list[TrainingDay]:
     days = [day for day in days if len(view.log.new_items(day))]
     task = context.progress.task("training days", len(days))
     # Nothing after the night's day, and nothing that the regime hides, is learnt from.
-    made, known = [], view.past
-    for day in days:
-        made.append(training_day(known, day, options, view.strict_cold, view.tables.user_features))
+    past = context.engine.share(given, Past(view.past, options, view.strict_cold, view.tables.user_features))
+    made = []
+    for day in context.engine.run(day_of, days, past):
+        made.append(day)
         task.advance(1)
     return made
 

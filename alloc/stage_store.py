@@ -49,7 +49,7 @@ def run_stages(
     """
     work.mkdir(parents=True, exist_ok=True)
     finished: dict[str, FinishedStage] = {}
-    with closing(make_engine(config.engine, config.workers, threads_of(config))) as engine:
+    with closing(make_engine(config.engine, config.workers)) as engine:
         for stage in stages:
             missing = [name for name in stage.inputs if name not in finished]
             if missing:

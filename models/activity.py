@@ -3,9 +3,11 @@
 import hashlib
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import xgboost
@@ -21,6 +23,9 @@ _DAILY_WEIGHT = 0.8
 # Gradients on this grid sum exactly in float64, so that the trees do not depend on the number of threads.
 _GRADIENT_GRID = 2.0**-18
 _HELD_OUT = 5
+PART_USERS = 16_384
+"""Users of a part of the features."""
+
 _COLUMNS = ("features", "visited", "weight", "held_out")
 _MODEL, _SCALING = "activity.json", "activity_scaling.json"
 
@@ -35,6 +40,13 @@ class TrainingRows:
     weight: np.ndarray
     held_out: np.ndarray
     names: list[str]
+
+
+class TrainingPart(NamedTuple):
+    """A past day and known users, int64 ascending, all of one range of PART_USERS."""
+
+    day: int
+    users: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,20 +95,56 @@ def training_rows(
 ) -> TrainingRows:
     """Users known on each of the last ``train_days`` days before ``day``, and whether they came on the day after.
 
-    At most ``max_rows`` in all, the same share of each day, chosen from ``seed``. ``done`` is called after each day.
+    At most ``max_rows`` in all, the same share of each day, chosen from ``seed``. ``done`` is called after each part.
     Raises ValueError when there is no earlier day to learn from.
     """
+    found = []
+    for part in training_parts(visits, day, options, seed):
+        found.append(part_rows(visits, day, options, part))
+        done()
+    return joined_rows(found)
+
+
+def training_parts(visits: Visits, day: int, options: ActivityOptions, seed: int) -> list[TrainingPart]:
+    """The parts of `training_rows`: each day's users of each PART_USERS users, by day and user. Raises as that does."""
     first = math.floor(visits.log.day[0]) if len(visits.log) else day
     days = range(max(first, day - options.train_days), day)
     if not days:
         raise ValueError(
             f"there is no interaction before day {day}; the activity model needs at least one day to learn from"
         )
-    share = options.max_rows / sum(visits.log.between(0, past).known().sum() for past in days)
+    known = [np.flatnonzero(visits.log.between(0, past).known()) for past in days]
+    share = options.max_rows / sum(map(len, known))
     parts = []
-    for past in days:
-        parts.append(_day_rows(visits, past, day, options, share, seed))
-        done()
+    for past, there in zip(days, known, strict=True):
+        users = there
+        if share < 1:
+            generator = np.random.default_rng([seed, past])
+            users = np.sort(generator.choice(there, max(1, int(share * len(there))), replace=False))
+        ends = np.searchsorted(users, np.arange(0, visits.log.users + PART_USERS, PART_USERS)).tolist()
+        parts += [TrainingPart(past, users[low:high]) for low, high in pairwise(ends) if low < high]
+    return parts
+
+
+def part_rows(visits: Visits, day: int, options: ActivityOptions, part: TrainingPart) -> TrainingRows:
+    """The rows of one part. About 40 passes over what its users did in ``history_days``, and one over what all did."""
+    past, users = part
+    first = int(users[0]) // PART_USERS * PART_USERS
+    within = first, min(first + PART_USERS, visits.log.users)
+    features, names = activity_features(visits, past, options.history_days, within)
+    sorts = visits.log.is_rest(np.array([past + 1, day + 1]))
+    weight = _DAILY_WEIGHT ** (day - 1 - past) * (_SAME_SORT_WEIGHT if sorts[0] == sorts[1] else 1.0)
+    return TrainingRows(
+        features=features[users - first],
+        visited=visits.log.active(past + 1)[users],
+        weight=np.full(len(users), weight),
+        held_out=users % _HELD_OUT == 0,
+        names=names,
+    )
+
+
+def joined_rows(parts: Sequence[TrainingRows]) -> TrainingRows:
+    """The rows of all parts, in their order."""
     columns = {name: np.concatenate([getattr(part, name) for part in parts]) for name in _COLUMNS}
     return TrainingRows(**columns, names=parts[0].names)
 
@@ -156,20 +204,3 @@ def _grid_log_loss(
 
 def _on_grid(values: np.ndarray) -> np.ndarray:
     return (np.round(values / _GRADIENT_GRID) * _GRADIENT_GRID).astype(np.float32)
-
-
-def _day_rows(visits: Visits, past: int, day: int, options: ActivityOptions, share: float, seed: int) -> TrainingRows:
-    known = np.flatnonzero(visits.log.between(0, past).known())
-    if share < 1:
-        generator = np.random.default_rng([seed, past])
-        known = np.sort(generator.choice(known, max(1, int(share * len(known))), replace=False))
-    features, names = activity_features(visits, past, options.history_days)
-    sorts = visits.log.is_rest(np.array([past + 1, day + 1]))
-    weight = _DAILY_WEIGHT ** (day - 1 - past) * (_SAME_SORT_WEIGHT if sorts[0] == sorts[1] else 1.0)
-    return TrainingRows(
-        features=features[known],
-        visited=visits.log.active(past + 1)[known],
-        weight=np.full(len(known), weight),
-        held_out=known % _HELD_OUT == 0,
-        names=names,
-    )

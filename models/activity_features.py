@@ -1,7 +1,7 @@
 """What the activity model knows of each user at the end of a day: recency, habit, rhythm, kind of visit."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -41,8 +41,12 @@ def mark_sessions(log: Log) -> Visits:
     return Visits(log, starts, gap)
 
 
-def activity_features(visits: Visits, day: int, history_days: int) -> tuple[np.ndarray, list[str]]:
+def activity_features(
+    visits: Visits, day: int, history_days: int, part: tuple[int, int] | None = None
+) -> tuple[np.ndarray, list[str]]:
     """float32[users, features] at the end of local ``day`` from the last ``history_days``, and the features' names.
+
+    ``part``: only the users from the first to before the last; each one's features are the same bytes.
 
     What is counted over the whole window is divided by its days, for at the start of the data it is shorter: with plain
     counts a model learnt on short windows expects too much of everybody. What needs an interaction, a session or a gap
@@ -52,6 +56,7 @@ def activity_features(visits: Visits, day: int, history_days: int) -> tuple[np.n
     start, stop = np.searchsorted(log.day, [day + 1 - history_days, day + 1])
     window = slice(int(start), int(stop))
     seen = Visits(log.take(window), visits.starts[window], visits.gap[window])
+    seen = seen if part is None else _of_users(seen, *part)
     first = math.floor(log.day[0]) if len(log) else day
     days = np.arange(min(max(first, day + 1 - history_days), day), day + 1)
     columns = {
@@ -63,6 +68,13 @@ def activity_features(visits: Visits, day: int, history_days: int) -> tuple[np.n
         **_last_context(seen.log),
     }
     return np.stack([column.astype(np.float32) for column in columns.values()], 1), list(columns)
+
+
+def _of_users(visits: Visits, first: int, last: int) -> Visits:
+    """What these users did, counted from the first one on."""
+    rows = np.flatnonzero((visits.log.user >= first) & (visits.log.user < last))
+    log = visits.log.take(rows)
+    return Visits(replace(log, user=log.user - first, users=last - first), visits.starts[rows], visits.gap[rows])
 
 
 def _counts(visits: Visits, days: np.ndarray) -> dict[str, np.ndarray]:

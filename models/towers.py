@@ -17,7 +17,8 @@ from .tower_inputs import MAX_CODES, TOUCHED, ItemInputs, UserInputs
 
 _HIDDEN = 128
 _CODE_DIM = 8
-_BATCH = 16_384
+BATCH = 16_384
+"""Rows that `all_users` and `all_items` encode at once: other batches may differ in the last bits."""
 
 
 @dataclass(frozen=True)
@@ -131,7 +132,7 @@ class Towers(nn.Module):
 @torch.no_grad()
 def all_users(towers: Towers, inputs: UserInputs, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Vectors float32[n, 2 * dim] and biases float32[n] of the users ``rows``, in fixed batches on one thread."""
-    parts = [towers.users(inputs, rows[start : start + _BATCH]) for start in range(0, len(rows), _BATCH)]
+    parts = [towers.users(inputs, rows[start : start + BATCH]) for start in range(0, len(rows), BATCH)]
     if not parts:
         return np.zeros((0, 2 * towers.shape.dim), np.float32), np.zeros(0, np.float32)
     vectors, biases = zip(*parts, strict=True)
@@ -140,9 +141,11 @@ def all_users(towers: Towers, inputs: UserInputs, rows: np.ndarray) -> tuple[np.
 
 @one_thread()
 @torch.no_grad()
-def all_items(towers: Towers, inputs: ItemInputs) -> np.ndarray:
-    """Vectors float32[n, 2 * dim] of all items of ``inputs``, on one thread."""
-    return towers.items(inputs, np.arange(len(inputs.rows))).numpy()
+def all_items(towers: Towers, inputs: ItemInputs, part: tuple[int, int] | None = None) -> np.ndarray:
+    """Vectors float32[n, 2 * dim] of all items of ``inputs``, in fixed batches on one thread; ``part``: first and last."""
+    rows = np.arange(*(part or (0, len(inputs.rows))))
+    parts = [towers.items(inputs, rows[at : at + BATCH]) for at in range(0, max(len(rows), 1), BATCH)]
+    return torch.cat(parts).numpy()
 
 
 @one_thread()
@@ -150,7 +153,7 @@ def all_items(towers: Towers, inputs: ItemInputs) -> np.ndarray:
 def all_history_vectors(towers: Towers, history: History) -> np.ndarray:
     """`Towers.history_vectors` float32[users, dim] of all users, on one thread."""
     rows = np.arange(len(history.totals))
-    parts = [towers.history_vectors(history, rows[at : at + _BATCH]) for at in range(0, len(rows), _BATCH)]
+    parts = [towers.history_vectors(history, rows[at : at + BATCH]) for at in range(0, len(rows), BATCH)]
     return torch.cat(parts).numpy()
 
 

@@ -6,7 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 import faiss
 import numpy as np
 
-_BLOCK = 64
+BLOCK = 64
+"""Items searched at once: other blocks may differ in the last bits."""
 
 
 def build_user_index(vectors: np.ndarray, bias: np.ndarray) -> faiss.Index:
@@ -28,11 +29,11 @@ def nearest_users(
 
     def search(start: int) -> np.ndarray:
         faiss.omp_set_num_threads(1)  # counts for this thread only
-        found: np.ndarray = index.search(queries[start : start + _BLOCK], count)[1]
+        found: np.ndarray = index.search(queries[start : start + BLOCK], count)[1]
         done(len(found))
         return found
 
     if not len(queries) or not count:
         return np.zeros((len(queries), count), np.int64)
     with ThreadPoolExecutor(threads) as pool:
-        return np.concatenate(list(pool.map(search, range(0, len(queries), _BLOCK))))
+        return np.concatenate(list(pool.map(search, range(0, len(queries), BLOCK))))

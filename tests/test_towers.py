@@ -139,7 +139,7 @@ def test_weights_depend_on_the_seed_alone() -> None:
 
 
 def test_vectors_do_not_depend_on_threads_or_on_who_else_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dualrec.models.towers._BATCH", 7)
+    monkeypatch.setattr("dualrec.models.towers.BATCH", 7)
     log = checkerboard(categories=True, content=True)
     towers = Towers(shape_of(log))
     users, items = inputs_at(log, DAY, hide=True)
