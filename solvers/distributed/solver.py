@@ -35,8 +35,8 @@ class Distributed:
     are filled with who is free. Guarantees: as `Auction`, value >= optimum - eps * matches but for these few; the
     certificate tells. It knows no floors and no (user, creator) limits, and no last resort for gaps below about 1e-5.
 
-    Memory of a worker: its edges (8 bytes), 5 bytes a user of the whole and 12 more while it certifies, 4 a user that are
-    mapped, 8 a place of its users, 768 an item of its own, 13 an item of the whole.
+    Memory of a worker: its edges (8 bytes), 17 bytes a user of the whole (5 in rounds, 12 more while it certifies), 8 a
+    place of its users, 768 an item of its own, 13 an item of the whole.
     Messages: 16 bytes a bid, about two bids a match; they stay until the step is done with.
 
     workers     processes, at most one a core where the time matters
