@@ -33,6 +33,8 @@ _WHERE = {
     "MirrorDescent": "solvers.mirror_descent",
     "Distributed": "solvers.distributed.solver",
     "solve_shards": "solvers.distributed.sharded",
+    "write_shards": "solvers.distributed.shard_writer",
+    "new_shards": "solvers.distributed.shard_writer",
     "OnlineRule": "solvers.online",
     "UserPrices": "solvers.online_prices",
     "BidCurves": "solvers.online_prices",

@@ -4,10 +4,14 @@
 whole under its name or not at all: it is written beside it and renamed.
 """
 
+import errno
+import glob
 import hashlib
 import json
 import os
+import secrets
 import shutil
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -95,23 +99,33 @@ def new_folder(folder: Path) -> Iterator[Path]:
         raise ProblemError(f"{folder} exists already, expected a new folder; name another or delete it")
     folder.parent.mkdir(parents=True, exist_ok=True)
     _remove_leftovers(folder)
-    aside = folder.with_name(f".{folder.name}.unfinished-{os.getpid()}")
-    shutil.rmtree(aside, ignore_errors=True)
+    aside = folder.with_name(f"{_unfinished(folder)}{os.getpid()}-{secrets.token_hex(4)}")
     aside.mkdir()
     try:
         yield aside
         for path in (*aside.iterdir(), aside):
             _sync(path)
-        aside.rename(folder)
+        try:
+            aside.rename(folder)
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
+                raise
+            raise ProblemError(f"{folder} was made by another meanwhile; name another or delete it") from error
         _sync(folder.parent)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
 
 
+def _unfinished(folder: Path) -> str:
+    """How names begin of what this machine has begun to write; a process number says nothing on another."""
+    return f".{folder.name}.unfinished-{socket.gethostname()}-"
+
+
 def _remove_leftovers(folder: Path) -> None:
-    """Deletes what processes that are no more left unfinished."""
-    for path in folder.parent.glob(f".{folder.name}.unfinished-*"):
-        owner = path.name.rpartition("-")[2]
+    """Deletes what processes of this machine that are no more left unfinished."""
+    begin = _unfinished(folder)
+    for path in folder.parent.glob(glob.escape(begin) + "*"):
+        owner = path.name.removeprefix(begin).partition("-")[0]
         try:
             os.kill(int(owner), 0)
         except (ValueError, ProcessLookupError):

@@ -92,12 +92,17 @@ def check_asked(problem: Problem, gap: float, time_limit: float | None, threads:
     """Raises ProblemError for what no solve can be asked."""
     if not isinstance(problem, Problem):
         raise ProblemError(f"problem is {type(problem).__name__}, expected a Problem, as Problem.from_edges makes it")
+    check_limits(gap, time_limit)
+    if not (isinstance(threads, Integral) and threads >= 0):
+        raise ProblemError(f"threads is {threads!r}, expected 0 (all cores) or more")
+
+
+def check_limits(gap: float, time_limit: float | None) -> None:
+    """Raises ProblemError for a gap outside 0..1 or a time limit below 0."""
     if not (isinstance(gap, Real) and 0 <= gap <= 1):
         raise ProblemError(f"gap is {gap!r}, expected a number from 0 to 1")
     if time_limit is not None and not (isinstance(time_limit, Real) and time_limit >= 0):
         raise ProblemError(f"time_limit is {time_limit!r}, expected seconds >= 0 or None")
-    if not (isinstance(threads, Integral) and threads >= 0):
-        raise ProblemError(f"threads is {threads!r}, expected 0 (all cores) or more")
 
 
 def make_solver(solver: str | Solver) -> Solver:

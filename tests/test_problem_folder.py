@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import socket
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
@@ -102,12 +103,23 @@ def test_a_failed_write_leaves_nothing(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def test_leftovers_of_killed_processes_go(tmp_path: Path) -> None:
-    (tmp_path / ".kept.unfinished-99999999").mkdir()
-    mine = tmp_path / f".kept.unfinished-{os.getppid()}"
-    mine.mkdir()
+    begin = f".kept.unfinished-{socket.gethostname()}-"
+    (tmp_path / f"{begin}99999999-0f").mkdir()
+    kept = [tmp_path / f"{begin}{os.getppid()}-0f", tmp_path / ".kept.unfinished-elsewhere-99999999-0f"]
+    for folder in kept:
+        folder.mkdir()
     with new_folder(tmp_path / "kept") as aside:
         (aside / "file").write_text("x")
-    assert sorted(path.name for path in tmp_path.iterdir()) == [mine.name, "kept"]
+    assert sorted(tmp_path.iterdir()) == sorted([*kept, tmp_path / "kept"])
+
+
+def test_of_two_that_write_one_folder_the_first_stays(tmp_path: Path) -> None:
+    with pytest.raises(ProblemError, match="kept was made by another meanwhile"), new_folder(tmp_path / "kept") as late:
+        with new_folder(tmp_path / "kept") as aside:
+            (aside / "file").write_text("first")
+        (late / "file").write_text("late")
+    assert [path.name for path in tmp_path.iterdir()] == ["kept"]
+    assert (tmp_path / "kept" / "file").read_text() == "first"
 
 
 def change(path: Path, edit: Callable[[bytes], bytes]) -> None:

@@ -14,9 +14,11 @@ from typing import Any
 import pytest
 
 from dualrec.solvers.certificate import certify
-from dualrec.solvers.distributed.engines import RayEngine
+from dualrec.solvers.distributed.ray_cluster import room_for
+from dualrec.solvers.distributed.ray_engine import RayEngine
 from dualrec.solvers.distributed.session import Session
-from dualrec.solvers.distributed.shards import open_shards, write_shards
+from dualrec.solvers.distributed.shard_writer import write_shards
+from dualrec.solvers.distributed.shards import open_shards
 from dualrec.solvers.instances import TightFlat
 
 NODES = 4
@@ -104,23 +106,24 @@ def test_a_worker_is_cut_off_for_half_a_minute(cluster: str, tmp_path: Path) -> 
     (tmp_path / "messages").mkdir()
     ray.init(address=cluster, _node_ip_address="10.77.0.1", log_to_driver=False, configure_logging=False)
     try:
-        engine = CutEngine(shards.folder, tmp_path / "messages", 2)
-        session = Session(shards, engine)
-        first = session.step("a", 0.1, 1e-3, 60.0, lambda: False)
-        undisturbed = certify(problem, session.chosen(first), first.prices)
-        for worker in (0, 1):
-            node = ray.get(engine.actors[worker].__ray_call__.remote(lambda _: ray.util.get_node_ip_address()))
-            engine.link, engine.after = f"dr{int(node.rpartition('.')[2]) - 2}", 4
-            begun = time.perf_counter()
-            held = session.step(f"b{worker}", 0.1, 1e-3, 60.0, lambda: False)
-            took = time.perf_counter() - begun
-            assert engine.cut_at > begun
-            chosen, total = session.chosen(held), session.certify(held)
-            whole = certify(problem, chosen, held.prices)
-            assert total.matches == chosen.size and total.value == pytest.approx(whole.value, rel=1e-12)
-            assert whole.gap <= 1e-3 and whole.value == pytest.approx(undisturbed.value, rel=1e-4)
-            print(f"{node} cut off for {engine.seconds:.0f} s: {took:.1f} s, gap {whole.gap:.1e}")
-            time.sleep(max(0.0, engine.cut_at + engine.seconds + 5 - time.perf_counter()))
-        engine.close()
+        with room_for(2) as places:
+            engine = CutEngine(shards.folder, tmp_path / "messages", 2, places)
+            session = Session(shards, engine)
+            first = session.step("a", 0.1, 1e-3, 60.0, lambda: False)
+            undisturbed = certify(problem, session.chosen(first), first.prices)
+            for worker in (0, 1):
+                node = ray.get(engine.actors[worker].__ray_call__.remote(lambda _: ray.util.get_node_ip_address()))
+                engine.link, engine.after = f"dr{int(node.rpartition('.')[2]) - 2}", 4
+                begun = time.perf_counter()
+                held = session.step(f"b{worker}", 0.1, 1e-3, 60.0, lambda: False)
+                took = time.perf_counter() - begun
+                assert engine.cut_at > begun
+                chosen, total = session.chosen(held), session.certify(held)
+                whole = certify(problem, chosen, held.prices)
+                assert total.matches == chosen.size and total.value == pytest.approx(whole.value, rel=1e-12)
+                assert whole.gap <= 1e-3 and whole.value == pytest.approx(undisturbed.value, rel=1e-4)
+                print(f"{node} cut off for {engine.seconds:.0f} s: {took:.1f} s, gap {whole.gap:.1e}")
+                time.sleep(max(0.0, engine.cut_at + engine.seconds + 5 - time.perf_counter()))
+            engine.close()
     finally:
         ray.shutdown()

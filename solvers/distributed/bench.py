@@ -24,7 +24,8 @@ from ..instances import Skewed
 from ..problem import Problem
 from ..solve import solve
 from .session import Session, first_share
-from .shards import Shards, open_shards, write_shards
+from .shard_writer import write_shards
+from .shards import Shards, open_shards
 from .solver import started
 from .worker import Round
 

@@ -1,6 +1,7 @@
 """Messages between workers: arrays under a name, written once, whole or not at all, and never changed."""
 
 import os
+import secrets
 import threading
 import time
 from io import RawIOBase
@@ -60,7 +61,10 @@ class FolderMessages:
         self._folder = folder
 
     def put(self, name: str, *arrays: np.ndarray) -> bool:
-        """See `Messages`. One write of the arrays, no flush: a lost machine loses no file of the shared folder."""
+        """See `Messages`. One write of the arrays, no flush: a lost machine loses no file of the shared folder.
+
+        Raises SolverError where the file system does not take them.
+        """
         head, at = np.zeros(_HEAD // 8, np.int64), _HEAD
         parts: list[bytes | memoryview] = [head.data]
         head[0] = len(arrays)
@@ -68,16 +72,25 @@ class FolderMessages:
             head[1 + 2 * k], head[2 + 2 * k] = _TYPES.index(array.dtype), array.size
             parts += [b"\0" * (-at % _ALIGN), np.ascontiguousarray(array).data]
             at += -at % _ALIGN + array.nbytes
-        aside = self._folder / f".{name}.{os.getpid()}.{threading.get_ident()}"
+        aside = self._folder / f".{name}.{secrets.token_hex(8)}"
         try:
             with aside.open("wb", buffering=0) as file:
                 _write(file, parts)
             os.link(aside, self._folder / name)
         except FileExistsError:
             return False
+        except OSError as error:
+            raise SolverError(f"a message of {at:,} bytes cannot be written to {self._folder}: {error}") from error
         finally:
             aside.unlink(missing_ok=True)
         return True
+
+    def probe(self) -> None:
+        """Raises SolverError where the folder cannot hold messages: it is not there, or knows no hard links."""
+        name = f"probe-{secrets.token_hex(8)}"
+        if not self.put(name, np.zeros(1, np.uint8)) or self.put(name, np.zeros(1, np.uint8)):
+            raise SolverError(f"{self._folder} lets a name be taken twice; name a folder of another file system")
+        (self._folder / name).unlink()
 
     def has(self, name: str) -> bool:
         """See `Messages`."""

@@ -1,6 +1,7 @@
 """The matches of one part as a Parquet file."""
 
 import os
+import secrets
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ def write_pairs(problem: Problem, chosen: np.ndarray, first: int, path: Path) ->
         "user": user.astype(np.int64) if problem.user_ids is None else problem.user_ids[user],
         "score": problem.score[chosen],
     }
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    aside = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     try:
         pq.write_table(pa.table(columns), aside, compression="zstd", write_page_checksum=True)
         with aside.open("rb") as file:

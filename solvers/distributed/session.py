@@ -95,17 +95,20 @@ class Session:
         return np.concatenate([part + first for part, first in zip(parts, begin, strict=False)])
 
     def certify(self, held: Held) -> Total:
-        """Value and bound, each part by the code that certifies on one machine; sums go over items in order.
+        """Value and bound, each part by the code that certifies on one machine; sums go over items in order, so that they
+        are the same to the last digit for any number of workers.
 
         Raises AllocationError where an item or a user has more than its limit.
         """
-        parts = self._ask("certify", held.plan, held.rounds, held.prices)
+        self.engine.put(f"{held.plan.step}-prices-{held.rounds}", held.prices)
+        parts = self._ask("certify", held.plan, held.rounds)
         over = max(self._ask("loads", held.plan, held.rounds))
         if over >= 0:
             raise AllocationError(f"user row {over} has more matches than its capacity of {self.shards.capacity[over]}")
         places = float(np.dot(self.shards.capacity.astype(np.float64), held.prices))
         bound = float(np.concatenate([part.profits for part in parts]).sum()) + places
-        return Total(sum(part.value for part in parts), bound, sum(part.matches for part in parts))
+        value = float(np.concatenate([part.values for part in parts]).sum())
+        return Total(value, bound, sum(part.matches for part in parts))
 
     def _run(
         self, plan: Plan, told: list[Round], stop: Callable[[], bool], on_round: Callable[[Round], None] | None

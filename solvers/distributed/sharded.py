@@ -14,6 +14,7 @@ from ..certificate import relative_gap
 from ..errors import ProblemError
 from ..interrupt import interruptible
 from ..problem_folder import new_folder
+from ..solve import check_limits
 from ..step import Clock, Goal
 from .session import Held, Session
 from .shards import open_shards
@@ -51,13 +52,13 @@ class _Best:
 
     def add(self, session: Session, held: Held) -> None:
         total = session.certify(held)
+        if total.bound < self.bound:
+            self.bound, self.prices = total.bound, held.prices
         worse: Held | None = held
         if total.value > self.value:
             worse, self.held, self.value, self.matches = self.held, held, total.value, total.matches
         if worse is not None:
             session.forget(worse)
-        if total.bound < self.bound:
-            self.bound, self.prices = total.bound, held.prices
 
     @property
     def figures(self) -> dict[str, Any]:
@@ -82,28 +83,43 @@ def solve_shards(
     gap, time_limit, on_step  as in `solve`. Ctrl-C ends it with the best allocation so far
 
     Every limit is checked by the workers: an item's on its worker, a user's over the sums of all. No process holds more
-    than its shards and the prices. Raises ProblemError for shards that cannot be used or an ``out`` that exists,
-    SolverError where workers are lost for good.
+    than its shards and the prices. Messages are in ``options.folder``, or beside ``out``; all machines must see both and
+    the shards. Raises ProblemError for shards that cannot be used, wrong arguments or an ``out`` that exists, SolverError
+    where workers are lost for good or messages find no room.
     """
-    if not 0 <= gap <= 1:
-        raise ProblemError(f"gap is {gap!r}, expected a number from 0 to 1")
-    options, shards, clock, history = options or Distributed(), open_shards(folder), Clock(time_limit), []
-    best, asked = _Best(), max(gap, OPTIMAL_GAP)
-    with new_folder(Path(out)) as aside, started(options.engine, shards, options.workers, aside) as engine:
-        session = Session(shards, engine)
-        with interruptible(clock):
-            for number, held in enumerate(steps_of(session, options, Goal(gap, clock), on_round), start=1):
-                best.add(session, held)
-                history.append({"step": number, **notes_of(held, shards), **best.figures, "seconds": clock.seconds})
-                if on_step is not None:
-                    on_step(history[-1])
-                if best.figures["gap"] <= asked:
-                    break
-        _write(session, best, aside)
+    options = Distributed() if options is None else options
+    if not isinstance(options, Distributed):
+        raise ProblemError(f"options is {type(options).__name__}, expected Distributed(...)")
+    check_limits(gap, time_limit)
+    shards, clock, best, history = open_shards(folder), Clock(time_limit), _Best(), list[dict[str, Any]]()
+    with new_folder(Path(out)) as aside:
+        messages = aside if options.folder is None else Path(options.folder)
+        with started(options.engine, shards, options.workers, messages) as engine, interruptible(clock):
+            session = Session(shards, engine)
+            try:
+                _solve(session, options, Goal(gap, clock), best, (history, on_step, on_round))
+            except KeyboardInterrupt:  # a second Ctrl-C does not wait for the step at hand
+                if best.held is None:
+                    raise
+            _write(session, best, aside)
+        asked = max(gap, OPTIMAL_GAP)
         found = {**best.figures, "status": _status(best.figures["gap"], asked, clock), "seconds": clock.seconds}
         record = {**found, "options": asdict(options), "history": history}
         (aside / "result.json").write_text(json.dumps(record, indent=1))
     return ShardedAllocation(folder=Path(out), history=tuple(history), **found)
+
+
+def _solve(session: Session, options: Distributed, goal: Goal, best: _Best, told: tuple[Any, Any, Any]) -> None:
+    """Goes from step to step until the best is good enough. told: history, on_step, on_round of `solve_shards`."""
+    history, on_step, on_round = told
+    for number, held in enumerate(steps_of(session, options, goal, on_round), start=1):
+        notes = notes_of(held, session.shards)
+        best.add(session, held)
+        history.append({"step": number, **notes, **best.figures, "seconds": goal.clock.seconds})
+        if on_step is not None:
+            on_step(history[-1])
+        if best.figures["gap"] <= max(goal.gap, OPTIMAL_GAP):
+            return
 
 
 def _write(session: Session, best: _Best, folder: Path) -> None:
@@ -112,6 +128,8 @@ def _write(session: Session, best: _Best, folder: Path) -> None:
     (folder / "pairs").mkdir()
     paths = [str(folder / "pairs" / f"{worker:05d}.parquet") for worker in range(session.engine.workers)]
     session.engine.each("write_pairs", [(plan, rounds, path) for path in paths])
+    for unfinished in (folder / "pairs").glob(".*"):  # of workers that were lost while they wrote
+        unfinished.unlink(missing_ok=True)
     np.save(folder / "prices.npy", best.prices, allow_pickle=False)
 
 

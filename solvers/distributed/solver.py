@@ -1,9 +1,11 @@
 """`Distributed`: the auction over several workers, as a solver of a problem that this process holds."""
 
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from numbers import Integral
 from pathlib import Path
 from typing import ClassVar
 
@@ -11,12 +13,16 @@ from ..auction import LEAST_EPS
 from ..errors import ProblemError, SolverError
 from ..problem import Problem
 from ..step import Goal, Step
-from .engines import Engine, RayEngine, ThreadEngine
+from .engines import Engine, ThreadEngine
 from .session import Held, Session, first_share
-from .shards import Shards, open_shards, write_shards
+from .shard_writer import write_shards
+from .shards import Shards, open_shards
 from .worker import Round
 
 ENGINES = ("ray", "threads")
+
+SHARDS, SHARDS_A_WORKER = 64, 4
+"""Shards of a problem: workers get whole ones, so that few would be shared out unevenly."""
 
 
 @dataclass(frozen=True)
@@ -29,12 +35,14 @@ class Distributed:
     are filled with who is free. Guarantees: as `Auction`, value >= optimum - eps * matches but for these few; the
     certificate tells. It knows no floors and no (user, creator) limits, and no last resort for gaps below about 1e-5.
 
-    Memory of a worker: its edges (8 bytes), 5 bytes a user of the whole, 8 a place of its users, 768 an item of its own.
+    Memory of a worker: its edges (8 bytes), 17 bytes a user of the whole (5 in rounds, 12 more while it certifies), 8 a
+    place of its users, 768 an item of its own, 13 an item of the whole.
     Messages: 16 bytes a bid, about two bids a match; they stay until the step is done with.
 
     workers     processes, at most one a core where the time matters
     engine      ray: actors, of the Ray the program is connected to, else one on this machine; threads: in this process
-    folder      where shards and messages go, seen by all workers; None: a temporary folder of this machine
+    folder      where shards and messages go, seen by all workers (on NFS: mounted with lookupcache=positive, or each round
+                waits for what a client remembers not to be there); None: a temporary folder of this machine
     first_eps, shrink, max_steps, passes  as in `Auction`
     """
 
@@ -51,19 +59,22 @@ class Distributed:
 
     def __post_init__(self) -> None:
         numbers = self.first_eps > 0 and 0 < self.shrink < 1 and self.max_steps >= 0 and self.passes > 0
-        if not (numbers and isinstance(self.workers, int) and self.workers >= 1 and self.engine in ENGINES):
+        counted = isinstance(self.workers, Integral) and not isinstance(self.workers, bool) and self.workers >= 1
+        if not (numbers and counted and self.engine in ENGINES):
             raise ValueError(
                 f"{self}: expected workers >= 1, engine one of {', '.join(ENGINES)}, first_eps > 0, 0 < shrink < 1, "
                 "max_steps >= 0, passes > 0"
             )
+        object.__setattr__(self, "workers", int(self.workers))  # NumPy's numbers do not go into result.json
+        object.__setattr__(self, "folder", None if self.folder is None else str(self.folder))
 
     def steps(self, problem: Problem, goal: Goal) -> Iterator[Step]:
         """Answers for smaller and smaller eps, each from zero prices."""
         if problem.floor is not None or problem.group is not None:
             raise ProblemError("the distributed auction knows no floors and no (user, creator) limits; use `auction`")
-        with tempfile.TemporaryDirectory(dir=self.folder, prefix="dualrec-") as folder:
-            shards = open_shards(write_shards(problem, Path(folder) / "shards"))
-            with started(self.engine, shards, self.workers, Path(folder)) as engine:
+        with temporary(None if self.folder is None else Path(self.folder), "dualrec-") as folder:
+            shards = open_shards(write_shards(problem, folder / "shards", max(SHARDS, SHARDS_A_WORKER * self.workers)))
+            with started(self.engine, shards, self.workers, folder) as engine:
                 session = Session(shards, engine)
                 for held in steps_of(session, self, goal):
                     yield Step(session.chosen(held), held.prices, notes_of(held, shards))
@@ -91,20 +102,31 @@ def notes_of(held: Held, shards: Shards) -> dict[str, float | int]:
 
 @contextmanager
 def started(engine: str, shards: Shards, workers: int, folder: Path) -> Iterator[Engine]:
-    """An engine whose workers have read their shards; its messages are in a new folder inside ``folder``."""
+    """An engine whose workers have their shards; its messages are in a new folder inside ``folder``."""
     if engine == "threads":
-        made: Engine = ThreadEngine(shards.folder, workers)
-    elif engine == "ray":
-        with tempfile.TemporaryDirectory(dir=folder, prefix="messages-") as messages:
-            made = RayEngine(shards.folder, Path(messages), workers)
-            try:
-                yield made
-            finally:
-                made.close()
+        made = ThreadEngine(shards.folder, workers)
+        try:
+            yield made
+        finally:
+            made.close()
         return
-    else:
-        raise SolverError(f"engine is {engine!r}, expected one of {', '.join(ENGINES)}")
+    from .ray_engine import ray_engine
+
+    with temporary(folder, "messages-") as messages, ray_engine(shards.folder, messages, workers) as on_ray:
+        yield on_ray
+
+
+@contextmanager
+def temporary(folder: Path | None, prefix: str) -> Iterator[Path]:
+    """A new folder inside ``folder`` (None: of this machine), deleted at the end, though a worker may still be writing."""
     try:
-        yield made
+        made = tempfile.mkdtemp(dir=folder, prefix=prefix)
+    except OSError as error:
+        raise SolverError(
+            f"there is no room for shards and messages in {folder or 'a temporary folder'}: {error}"
+        ) from error
+    try:
+        yield Path(made).absolute()
     finally:
-        made.close()
+        for _ in range(3):
+            shutil.rmtree(made, ignore_errors=True)

@@ -63,9 +63,9 @@ class Round(NamedTuple):
 
 
 class Part(NamedTuple):
-    """A worker's part of the certificate: value; what each item earns at the prices, float64[items]; matches."""
+    """A worker's part of the certificate: the scores each item gets, and what it earns at the prices, float64[items]."""
 
-    value: float
+    values: np.ndarray
     profits: np.ndarray
     matches: int
 
@@ -130,14 +130,21 @@ class Worker:
         check_allocation(self.problem, held)
         return held
 
-    def certify(self, plan: Plan, rounds: int, prices: np.ndarray) -> Part:
-        """Its part of value and bound at these prices, float64[users]; leaves each user's matches as a message."""
+    def certify(self, plan: Plan, rounds: int) -> Part:
+        """Its part of value and bound at the prices that the driver left as a message, float64[users]; leaves each user's
+        matches as another.
+        """
         self._go_to(plan, rounds)
         held = self._items.held()
-        value, _, load = checked(self.problem, held, 1)
+        _, item_load, load = checked(self.problem, held, 1)
         self.messages.put(f"{plan.step}-load-{rounds}-{self.number}", load)
+        values = np.zeros(self.problem.items)
+        some, begin = item_load > 0, np.cumsum(item_load) - item_load
+        values[some] = np.add.reduceat(self.problem.score[held].astype(np.float64), begin[some])
+        del load
         return_free_memory()
-        return Part(value, item_bounds(self.problem, prices, threads=1), held.size)
+        prices = self.messages.get(f"{plan.step}-prices-{rounds}").part(0)
+        return Part(values, item_bounds(self.problem, prices, threads=1), held.size)
 
     def loads(self, plan: Plan, rounds: int) -> int:
         """The first of its users with more matches in all than places; -1 where there is none."""
@@ -209,7 +216,7 @@ class Worker:
         name = f"{self._plan.step}-lost-{self._number}-{self.number}"
         lost, user, price_bits = self._users.keep(bids)
         if self.number < SHARDS and not self.messages.has(name):
-            cut = np.searchsorted(lost, self._bounds.astype(np.uint64) << np.uint64(32 + self._keys.bits))
+            cut = np.searchsorted(lost >> np.uint64(32 + self._keys.bits), self._bounds.astype(np.uint64))
             self.messages.put(name, lost, user, price_bits, *_counted(lost, self._keys.bits), cut)
 
     def _hear(self, number: int, read: Callable[[str], Message]) -> list[tuple[np.ndarray, np.ndarray]]:

@@ -1,0 +1,108 @@
+"""A Ray that a solve starts for itself: two at once, Ctrl-C in a terminal, a disk that is full. Nothing is left running."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from dualrec.solvers.distributed.shard_writer import write_shards
+from dualrec.solvers.distributed.solver import Distributed
+from dualrec.solvers.errors import SolverError
+from dualrec.solvers.instances import Skewed, TightFlat
+from dualrec.solvers.problem import Problem
+from dualrec.solvers.solve import solve
+
+
+@pytest.fixture(scope="module")
+def problem() -> Problem:
+    return Skewed(items=900, users=4_000, candidates=200, demand=40, capacity=10).make(3)
+
+
+def test_two_solves_at_once_share_a_ray_and_the_last_ends_it(problem: Problem) -> None:
+    import ray
+
+    with ThreadPoolExecutor(2) as pool:
+        solves = [pool.submit(solve, problem, Distributed(workers=2)) for _ in range(2)]
+        answers = [one.result(timeout=300) for one in solves]
+    assert np.array_equal(answers[0].chosen, answers[1].chosen) and answers[0].gap <= 1e-3
+    assert not ray.is_initialized()
+
+
+SOLVES = """
+import sys
+import dualrec
+
+options = dualrec.Distributed(workers=2, first_eps=0.3, shrink=0.7, max_steps=30)
+answer = dualrec.solve_shards(
+    sys.argv[1], sys.argv[2], options, gap=0.0, on_step=lambda step: print("step", step["step"], flush=True)
+)
+print(answer.status.value, answer.matches, flush=True)
+"""
+
+
+def test_ctrl_c_in_a_terminal(tmp_path: Path) -> None:
+    """The signal goes to every process of the group: the workers go on until the best answer is written, then end."""
+    write_shards(TightFlat(items=1_000, users=7_500, candidates=300).make(1), tmp_path / "s")
+    words = [sys.executable, "-c", SOLVES, str(tmp_path / "s"), str(tmp_path / "o")]
+    environment = {**os.environ, "DUALREC_TEST": str(tmp_path)}
+    with subprocess.Popen(
+        words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True, env=environment
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "step 1\n"
+        os.killpg(process.pid, signal.SIGINT)
+        told, said = process.communicate(timeout=120)
+    assert process.returncode == 0, said
+    status, matches = told.splitlines()[-1].split()
+    assert status == "interrupted" and int(matches) == len(pd.read_parquet(tmp_path / "o" / "pairs")) > 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["o", "s"]
+    ended = time.monotonic() + 30
+    while (running := of_this_test(tmp_path)) and time.monotonic() < ended:
+        time.sleep(0.2)
+    assert running == []
+
+
+def of_this_test(folder: Path) -> list[str]:
+    """Command lines of the processes that a test has started, and theirs."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*"):
+        try:
+            if f"DUALREC_TEST={folder}".encode() in (path / "environ").read_bytes().split(b"\0"):
+                found.append((path / "cmdline").read_bytes().replace(b"\0", b" ").decode())
+        except OSError:
+            continue
+    return found
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 4 MiB."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    made = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=4m", "none", str(folder)], capture_output=True, text=True, check=False
+    )
+    if made.returncode:
+        pytest.skip(f"a small file system cannot be mounted here: {made.stderr.strip()}")
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def test_a_disk_without_room_for_messages(problem: Problem, small_disk: Path, tmp_path: Path) -> None:
+    """The error of the worker that could not write is said at once, though others wait for its message."""
+    from dualrec.solvers.distributed.sharded import solve_shards
+
+    folder = write_shards(problem, tmp_path / "s")
+    (small_disk / "most of it").write_bytes(bytes(3_900_000))
+    with pytest.raises(SolverError, match=r"bytes cannot be written to .*small.* No space left on device"):
+        solve_shards(folder, tmp_path / "o", Distributed(workers=2, folder=str(small_disk)))
+    assert sorted(path.name for path in small_disk.iterdir()) == ["most of it"]
+    assert not (tmp_path / "o").exists()
