@@ -10,12 +10,14 @@ from ..solvers.allocation import Allocation, Status
 from ..solvers.candidate_lists import CODES
 from ..solvers.certificate import relative_gap
 from ..solvers.distributed.solver import Distributed
+from ..solvers.errors import SolverError
 from ..solvers.online_prices import bid_curves
 from ..solvers.problem import Problem
 from ..solvers.solve import solve
 from ..solvers.step import Solver
 from .artifacts import load_array, load_json, save_arrays, save_json
 from .config import AllocationOptions
+from .errors import InputError
 from .night_view import NightView, load_view
 from .parquet import write_parquet
 from .schema import ARRIVALS_KEY, DAY_START_KEY, QUARTERS, SCHEMA_VERSION
@@ -31,7 +33,11 @@ def run(context: StageContext) -> None:
     problem = Problem.from_csr(arrays["indptr"], arrays["user"], arrays["score"], options.demand, arrays["capacity"])
     searched = np.array(load_array(folder / "chosen.npy"))
     prices = np.array(load_array(folder / "prices.npy"))
-    allocation = allocate(problem, options, prices, searched, about, threads=context.threads, workers=_workers(context))
+    try:
+        workers = _workers(context)
+        allocation = allocate(problem, options, prices, searched, about, threads=context.threads, workers=workers)
+    except SolverError as error:  # workers cannot be had, or were lost for good
+        raise InputError(f"allocation: {error}") from None
     if allocation.status is Status.INTERRUPTED:
         raise KeyboardInterrupt  # half a solve is not a night's answer
     item, user = problem.item_of(allocation.chosen), problem.user[allocation.chosen]

@@ -52,7 +52,7 @@ def test_help_names_every_command_and_option(dualrec: Callable) -> None:
     assert all(name in out for name in COMMANDS)
     code, out, _ = dualrec("nightly", "--help")
     assert code == 0
-    assert all(name in out for name in ("--config", "--data", "--day", "--out", "--debug", "KEY=VALUE"))
+    assert all(name in out for name in ("--config", "--data", "--day", "--out", "--engine", "--workers", "KEY=VALUE"))
 
 
 def test_version(dualrec: Callable) -> None:
@@ -73,6 +73,8 @@ BELOW_A_FILE = Path(__file__) / "out"  # cannot be made, whoever runs the tests
         (["nightly", "allocation.capcity=3"], "the nearest known is allocation.capacity"),
         (["nightly", "allocation.capacity=-3"], "allocation.capacity is -3"),
         (["nightly", "allocation.gap=.nan"], "expected a finite number"),
+        (["nightly", "--engine", "rya"], "the nearest is 'ray'"),
+        (["nightly", "--workers", "0"], "workers is 0; expected a number greater than or equal to 1"),
         (["nightly", "gap"], "expected section.key=value"),
         (["nightly", "--out", str(BELOW_A_FILE)], f"cannot write in {BELOW_A_FILE}"),
         (["evaluate"], "--days"),

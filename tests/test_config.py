@@ -140,6 +140,8 @@ def test_a_setting_under_a_wrong_section_is_found_by_its_own_name(path: str) -> 
         ("score.beta.like=.nan", "score.beta.like is nan; expected a finite number"),
         ("data.world.items_per_day=.inf", "data.world.items_per_day is inf; expected a finite number"),
         ("allocation.solver=auktion", "the nearest is 'auction'"),
+        ("engine=rya", "the nearest is 'ray'"),
+        ("workers=0", "workers is 0; expected a number greater than or equal to 1"),
         ("evaluate.baselines=[activty]", "the nearest is 'activity'"),
         ("data.day=-1", "data.day is -1; expected a number greater than or equal to 0"),
         ("data=world", "data is 'world'; expected a section of keys"),
