@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from typing import Any
 
-from ..solvers.distributed.ray_cluster import Places, room_for
+from ..solvers.distributed.ray_cluster import Places, one_line, room_for
 from ..solvers.errors import SolverError
 from .errors import InputError
 from .partitions import AHEAD, Parts, Shared, made, one_thread_each
@@ -116,5 +116,5 @@ def _value(ray: Any, answer: Any) -> Any:
         return ray.get(answer, timeout=PATIENCE)
     except ray.exceptions.RayTaskError as error:
         raise error.cause from None
-    except ray.exceptions.GetTimeoutError:
-        raise InputError(f"engine ray: no worker answered for {PATIENCE:.0f} seconds") from None
+    except ray.exceptions.RayError as error:  # a worker that cannot start, a store that is full
+        raise InputError(f"engine ray: {one_line(error)}") from None
