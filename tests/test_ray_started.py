@@ -1,7 +1,9 @@
 """A Ray that a solve starts for itself: two at once, Ctrl-C in a terminal, a disk that is full. Nothing is left running."""
 
 import os
+import secrets
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -33,6 +35,82 @@ def test_two_solves_at_once_share_a_ray_and_the_last_ends_it(problem: Problem) -
         solves = [pool.submit(solve, problem, Distributed(workers=2)) for _ in range(2)]
         answers = [one.result(timeout=300) for one in solves]
     assert np.array_equal(answers[0].chosen, answers[1].chosen) and answers[0].gap <= 1e-3
+    assert not ray.is_initialized()
+
+
+@pytest.fixture
+def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A Ray of two CPUs that another program has started on this machine; its address."""
+    monkeypatch.setenv("RAY_AUTH_MODE", "token")
+    monkeypatch.setenv("RAY_AUTH_TOKEN", secrets.token_hex(32))
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    words = [
+        sys.executable,
+        "-m",
+        "ray.scripts.scripts",
+        "start",
+        "--head",
+        "--block",
+        f"--port={port}",
+        "--num-cpus=2",
+    ]
+    with subprocess.Popen(
+        [*words, "--include-dashboard=false", "--disable-usage-stats"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        address = ""
+        for line in process.stdout:
+            if "Local node IP" in line:
+                address = f"{line.split()[-1]}:{port}"
+            if "runtime started" in line:
+                break
+        yield address
+        process.terminate()
+        process.communicate(timeout=60)
+
+
+IN_A_CLUSTER = """
+import ray
+import dualrec
+from dualrec.solvers.distributed.ray_cluster import room_for
+from dualrec.solvers.instances import Skewed
+
+problem = Skewed(items=90, users=400, candidates=200, demand=40, capacity=10).make(3)
+print(dualrec.solve(problem, dualrec.Distributed(workers=2)).gap <= 1e-3, ray.is_initialized())
+try:
+    dualrec.solve(problem, dualrec.Distributed(workers=3))
+except dualrec.SolverError as error:
+    print(error)
+with room_for(1):
+    print(ray.get_runtime_context().gcs_address)
+print(ray.is_initialized())
+"""
+
+
+def test_a_cluster_that_the_environment_names(cluster: str) -> None:
+    """In a process of its own, as Ray keeps the key that it has seen first."""
+    environment = {**os.environ, "RAY_ADDRESS": cluster}
+    words = [sys.executable, "-c", IN_A_CLUSTER]
+    done = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=200, check=False)
+    assert done.stdout.splitlines() == [
+        "True False",
+        "Ray has 2 CPUs, expected 3: one for each worker",
+        cluster,
+        "False",
+    ], done.stderr[-2000:]
+
+
+def test_no_ray_at_the_address(problem: Problem, monkeypatch: pytest.MonkeyPatch) -> None:
+    import ray
+
+    monkeypatch.setenv("RAY_ADDRESS", "nonsense")
+    with pytest.raises(SolverError, match="no Ray answers at nonsense"):
+        solve(problem, Distributed(workers=2))
     assert not ray.is_initialized()
 
 

@@ -1,5 +1,6 @@
-"""A connection to Ray: that of the program, or one started on this machine for as long as anybody here uses it."""
+"""A connection to Ray: that of the program, one to a named cluster, or a Ray of this machine while anybody here uses it."""
 
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,10 +13,11 @@ ROOM_PATIENCE = 60.0
 
 
 class _Started:
-    """The Ray that was started by this process, and how many use it: 0 where there is none."""
+    """The connection to Ray that this process made, how many use it (0: there is none), and whether it is to a cluster."""
 
     lock = threading.Lock()
     users = 0
+    cluster = False
 
 
 class Places(NamedTuple):
@@ -29,8 +31,9 @@ class Places(NamedTuple):
 def room_for(workers: int) -> Iterator[Places]:
     """Room for so many actors: all of it or none.
 
-    On a cluster that the program is connected to, a CPU for each actor is reserved, on different machines where it can be.
-    Without a cluster a Ray is started on this machine and ended by the last who uses it; there actors share the CPUs.
+    On a cluster, to which the program is connected or which the variable RAY_ADDRESS names, a CPU for each actor is
+    reserved, on different machines where it can be. Without one a Ray is started on this machine, where actors share the
+    CPUs. What was connected or started here is ended by the last who uses it.
     Raises SolverError where Ray is missing, does not start, or has no room for ROOM_PATIENCE seconds.
     """
     try:
@@ -39,7 +42,7 @@ def room_for(workers: int) -> Iterator[Places]:
         raise SolverError("engine ray needs the package ray: pip install 'dualrec[ray]'") from error
     mine = _join(ray, workers)
     try:
-        if mine:
+        if mine and not _Started.cluster:
             yield Places(ray, {"num_cpus": 0})
         else:
             with _reserved(ray, workers) as options:
@@ -50,24 +53,27 @@ def room_for(workers: int) -> Iterator[Places]:
 
 
 def _join(ray: Any, workers: int) -> bool:
-    """Whether Ray was started here, by this call or by one that still uses it."""
+    """Whether the connection was made here, by this call or by one that still uses it."""
     with _Started.lock:
         if not ray.is_initialized():
             _Started.users = 0  # somebody else may have ended it
-            try:
-                ray.init(
-                    address="local",
-                    num_cpus=workers,
-                    include_dashboard=False,
-                    log_to_driver=False,
-                    configure_logging=False,
-                )
-            except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
-                raise SolverError(f"Ray does not start on this machine: {one_line(error)}") from error
+            _connect(ray, workers)
         elif not _Started.users:
             return False
         _Started.users += 1
         return True
+
+
+def _connect(ray: Any, workers: int) -> None:
+    """To the cluster that RAY_ADDRESS names, else to a Ray that starts here."""
+    address = os.environ.get("RAY_ADDRESS", "local")
+    _Started.cluster = address != "local"
+    here = {} if _Started.cluster else {"num_cpus": workers, "include_dashboard": False}
+    try:
+        ray.init(address=address, log_to_driver=False, configure_logging=False, **here)
+    except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
+        what = f"no Ray answers at {address}" if _Started.cluster else "Ray does not start on this machine"
+        raise SolverError(f"{what}: {one_line(error)}") from error
 
 
 def _leave(ray: Any) -> None:
