@@ -72,6 +72,10 @@ class Config(Options):
 
     seed: int = Field(default=7, ge=0, lt=2**32)
     threads: int = Field(default=0, ge=0, description="0 = all that this process may use")
+    device: Literal["cpu", "cuda", "auto"] = Field(
+        default="cpu",
+        description="where the exact search over all pairs and the auction run; auto = a GPU where there is one",
+    )
     data: DataOptions = DataOptions()
     activity: ActivityOptions = ActivityOptions()
     towers: TowerOptions = TowerOptions()

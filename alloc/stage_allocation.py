@@ -14,6 +14,7 @@ from ..solvers.problem import Problem
 from ..solvers.solve import solve
 from .artifacts import load_array, load_json, save_arrays, save_json
 from .config import AllocationOptions
+from .device import auction_on
 from .night_view import NightView, load_view
 from .parquet import write_parquet
 from .schema import ARRIVALS_KEY, DAY_START_KEY, QUARTERS, SCHEMA_VERSION
@@ -29,7 +30,9 @@ def run(context: StageContext) -> None:
     problem = Problem.from_csr(arrays["indptr"], arrays["user"], arrays["score"], options.demand, arrays["capacity"])
     searched = np.array(load_array(folder / "chosen.npy"))
     prices = np.array(load_array(folder / "prices.npy"))
-    allocation = allocate(problem, options, prices, searched, about, context.threads)
+    allocation = allocate(
+        problem, options, prices, searched, about, threads=context.threads, device=context.config.device
+    )
     if allocation.status is Status.INTERRUPTED:
         raise KeyboardInterrupt  # half a solve is not a night's answer
     item, user = problem.item_of(allocation.chosen), problem.user[allocation.chosen]
@@ -45,9 +48,12 @@ def allocate(
     prices: np.ndarray,
     searched: np.ndarray,
     about: dict[str, object],
+    *,
     threads: int = 0,
+    device: str = "cpu",
 ) -> Allocation:
-    """The allocation over the candidates by the solver of the config, with the smaller of the two bounds.
+    """The allocation over the candidates by the solver of the config (the auction: on `device`), with the smaller of the two
+    bounds.
 
     With the auction the search's own answer stands where it is certified over all pairs already, and where it is worth more
     than a solve of its last candidates; so the value is never below first come's.
@@ -57,9 +63,9 @@ def allocate(
     auction = options.solver == "auction"
     if auction and found.gap <= options.gap:
         return found
-    start = prices if auction else None
+    start, solver = (prices, auction_on(device)) if auction else (None, options.solver)
     gap, limit = options.gap, options.time_limit
-    solved = solve(problem, options.solver, gap=gap, time_limit=limit, start_prices=start, threads=threads)
+    solved = solve(problem, solver, gap=gap, time_limit=limit, start_prices=start, threads=threads)
     if auction and found.value > solved.value:
         solved = replace(solved, chosen=searched)
     if bound < solved.bound:  # a bound over all pairs holds for these candidates too

@@ -27,13 +27,13 @@ STAGES = (
         "candidates",
         "dualrec.alloc.stage_candidates:run",
         ("tables", "retrieval", "ranking"),
-        ("retrieval", "allocation"),
+        ("retrieval", "allocation", "device"),
     ),
     Stage(
         "allocation",
         "dualrec.alloc.stage_allocation:run",
         ("tables", "activity", "retrieval", "candidates"),
-        ("allocation",),
+        ("allocation", "device"),
     ),
     Stage(
         "evaluation",

@@ -20,9 +20,9 @@ PIECE = 1 << 28
 
 
 class Table(NamedTuple):
-    """Users with about as many places: `count` of them, `width` places each, in the flat array from `begin`."""
+    """Users with about as many places: `users` of them, `width` places each, in the flat array from `begin`."""
 
-    count: int
+    users: int
     width: int
     begin: int
 
@@ -75,11 +75,11 @@ class DevicePlaces:
 
     def _users_of(self, one: Table) -> torch.Tensor:
         """The users of a table in its order, int64[count]."""
-        mine = torch.nonzero((self.start >= one.begin) & (self.start < one.begin + one.count * one.width)).view(-1)
+        mine = torch.nonzero((self.start >= one.begin) & (self.start < one.begin + one.users * one.width)).view(-1)
         return mine[torch.argsort(self.start[mine])]
 
     def _table(self, one: Table) -> torch.Tensor:
-        return self.slot[one.begin : one.begin + one.count * one.width].view(one.count, one.width)
+        return self.slot[one.begin : one.begin + one.users * one.width].view(one.users, one.width)
 
     def keep(self, user: torch.Tensor, bid: torch.Tensor, dear: torch.Tensor, edge: torch.Tensor) -> Kept:
         """Lets users keep the best of what they hold and these bids, and sets their prices.
@@ -114,14 +114,15 @@ class DevicePlaces:
         """Sorts the places of these users, and sets their prices."""
         begin = self.start[touched]
         for one in self.tables:
-            if one.count <= touched.numel():
+            if one.users <= touched.numel():
                 table = self._table(one)
                 table.copy_(torch.sort(table, dim=1).values)
                 continue
-            mine = (begin >= one.begin) & (begin < one.begin + one.count * one.width)
+            mine = (begin >= one.begin) & (begin < one.begin + one.users * one.width)
             place = torch.where(mine, begin, self._none)[:, None] + torch.arange(one.width, device=begin.device)
             self.slot[place] = torch.sort(self.slot[place], dim=1).values
-        lowest, there = self.slot[begin], touched < self.users
+        lowest = self.slot[begin]
+        there = lowest < NONE
         price = torch.where(lowest >= 0, (lowest >> 32).to(torch.int32).view(torch.float32), 0.0)
         self.price[torch.where(there, touched, 2 * self.users)] = torch.where(there, price, torch.inf)
 

@@ -37,8 +37,8 @@ class Look(NamedTuple):
 class DeviceRounds:
     """The auction from zero prices with one eps; 14 bytes an item beside its rows and the places of the users.
 
-    A round is about 60 operations of fixed size: read the block's rows (4 bytes of the user and those of the score an edge, and
-    the price: from the cache of the device while prices fit there), select, sort the bids by user, keep, mark. The rows
+    A round is about 60 operations of fixed size: read the block's rows (4 bytes of the user and those of the score an edge,
+    and the price: from the cache of the device while prices fit there), select, sort the bids by user, keep, mark. The rows
     change with it: an item that holds an edge has `users` added to its user.
 
     read    edges read so far, of items that waited or not
@@ -53,9 +53,9 @@ class DeviceRounds:
         self.load = torch.zeros(rows.count + 1, dtype=torch.int32, device=device)
         self.waits = rows.demand > 0
         self.waits[-1] = False
-        self._turns = [_spread(one.count, device) for one in rows.buckets]
+        self._turns = [_spread(one.rows, device) for one in rows.buckets]
         self._next = [torch.zeros(1, dtype=torch.int64, device=device) for _ in rows.buckets]
-        self._widest = [int(rows.demand[one.first : one.first + one.count].max()) for one in rows.buckets]
+        self._widest = [int(rows.demand[one.first : one.first + one.rows].max()) for one in rows.buckets]
         self._size, self._most = FIRST_BLOCK, max(SMALL_BLOCK, rows.count // PARTS)
         self._edges = BLOCK_EDGES[device.type]
 
@@ -63,7 +63,7 @@ class DeviceRounds:
         """Waits for the device."""
         missing, told = torch.where(self.waits, self.rows.demand - self.load, 0), []
         for one in self.rows.buckets:
-            mine = slice(one.first, one.first + one.count)
+            mine = slice(one.first, one.first + one.rows)
             told += [self.waits[mine].sum(), missing[mine].sum()]
         *counts, held = torch.stack([*told, self.load.sum()]).tolist()
         return Look(counts[::2], counts[1::2], held)
@@ -118,7 +118,7 @@ class DeviceRounds:
         self.rounds += 1
 
     def _round(self, number: int, count: int, best: int, eps: float | None, price: torch.Tensor) -> None:
-        """`count` items of a bucket bid for at most as many places as `best` of their edges say; eps None: what users score."""
+        """`count` items of a bucket bid by their `best` edges; eps None: for all that the score says."""
         rows, one = self.rows, self.rows.buckets[number]
         row = self._block(number, count)
         user, edge, score, made, least = self._best(one, row, best, price)
@@ -136,18 +136,18 @@ class DeviceRounds:
         Turns go round the items in an order in which any few in a row are unlike; they wait no more.
         """
         one, turn, begin = self.rows.buckets[number], self._turns[number], self._next[number]
-        waits = self.waits[one.first : one.first + one.count][turn]
+        waits = self.waits[one.first : one.first + one.rows][turn]
         before = torch.cumsum(waits, 0)
         total = before[-1].clamp(min=1)
         passed = torch.where(begin > 0, before[begin - 1], 0)
         rank = (before - 1 - passed) % total
         to = torch.where(waits & (rank < count), rank, count)
-        at = torch.arange(one.count, device=turn.device)
+        at = torch.arange(one.rows, device=turn.device)
         chosen = torch.full((count + 1,), -1, dtype=torch.int64, device=turn.device)
         chosen[to] = torch.where(to < count, at, -1)
         chosen = chosen[:count]
         last = chosen[(torch.minimum(total, total.new_tensor(count)) - 1).view(1)]
-        self._next[number] = torch.where(last >= 0, (last + 1) % one.count, begin)
+        self._next[number] = torch.where(last >= 0, (last + 1) % one.rows, begin)
         row = torch.where(chosen >= 0, one.first + turn[chosen.clamp(min=0)], self.rows.count)
         self.waits[row] = False
         return torch.sort(row).values
@@ -158,10 +158,10 @@ class DeviceRounds:
         """The `best` edges of each row by score - price, best first, [rows, best] each: user int64, edge int64, score
         float32, whether the item bids for it, and the net value of the next best after those it bids for, [rows, 1].
         """
-        rows, end = self.rows, one.begin + one.count * one.width
+        rows, end = self.rows, one.begin + one.rows * one.width
         local = torch.where(row < rows.count, row - one.first, 0)
-        user = rows.user[one.begin : end].view(one.count, one.width).index_select(0, local)
-        score = rows.score[one.begin : end].view(one.count, one.width).index_select(0, local)
+        user = rows.user[one.begin : end].view(one.rows, one.width).index_select(0, local)
+        score = rows.score[one.begin : end].view(one.rows, one.width).index_select(0, local)
         net = price.index_select(0, user.view(-1)).view_as(user)
         torch.sub(score, net, out=net)
         top, column = torch.topk(net, best, dim=1)

@@ -23,10 +23,10 @@ HALF_SAMPLE = 1 << 20
 
 
 class Bucket(NamedTuple):
-    """Rows of about one length: `count` of them from row `first`, each `width` wide, in the flat arrays from `begin`."""
+    """Rows of about one length: `rows` of them from row `first`, each `width` wide, in the flat arrays from `begin`."""
 
     first: int
-    count: int
+    rows: int
     width: int
     begin: int
 
@@ -72,7 +72,7 @@ class DeviceRows:
         """The edges at places in the flat arrays (int64[n]), ascending int64[n]; indptr int64[items + 1] of the problem."""
         row, column = np.empty_like(place), np.empty_like(place)
         for one in self.buckets:
-            mine = slice(*np.searchsorted(place, [one.begin, one.begin + one.count * one.width]))
+            mine = slice(*np.searchsorted(place, [one.begin, one.begin + one.rows * one.width]))
             row[mine], column[mine] = np.divmod(place[mine] - one.begin, one.width)
             row[mine] += one.first
         item = row if self.item is None else self.item[row]
@@ -112,7 +112,7 @@ def rows_on(rows: Rows, users: int, device: str) -> DeviceRows:
 def padded_size(length: np.ndarray) -> int:
     """Edges that rows of these lengths (int64[rows]) take with padding."""
     _, buckets = bucketed(np.flatnonzero(length), length)
-    return sum(one.count * one.width for one in buckets)
+    return sum(one.rows * one.width for one in buckets)
 
 
 def bucketed(items: np.ndarray, length: np.ndarray) -> tuple[np.ndarray, list[Bucket]]:
@@ -129,7 +129,7 @@ def bucketed(items: np.ndarray, length: np.ndarray) -> tuple[np.ndarray, list[Bu
     return order, buckets
 
 
-def _padded(  # noqa: PLR0917
+def _padded(
     user: torch.Tensor,
     score: torch.Tensor,
     users: int,
@@ -137,14 +137,14 @@ def _padded(  # noqa: PLR0917
     item: np.ndarray,
     buckets: list[Bucket],
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    size = sum(one.count * one.width for one in buckets)
+    size = sum(one.rows * one.width for one in buckets)
     out_user = torch.full((size + 1,), 2 * users, dtype=torch.int32, device=user.device)
     out_score = torch.zeros(size + 1, dtype=score.dtype, device=user.device)
     start, end = (torch.from_numpy(side[item]).to(user.device) for side in (indptr[:-1], indptr[1:]))
     for one in buckets:
         column, step = torch.arange(one.width, device=user.device), max(1, PIECE // one.width)
-        for first in range(one.first, one.first + one.count, step):
-            last = min(first + step, one.first + one.count)
+        for first in range(one.first, one.first + one.rows, step):
+            last = min(first + step, one.first + one.rows)
             edge = start[first:last, None] + column
             there = edge < end[first:last, None]
             edge.clamp_(max=user.numel() - 1)

@@ -32,7 +32,9 @@ class DeviceRun:
         self._run = BlockRun(problem, goal.clock, Workers(1))
         self._rows = self._run.rows if self._run.joined is None else self._run.joined.rows
         self.eps, self.passes = 0.0, 0.0
-        check_memory(needed_bytes(np.diff(self._rows.indptr), self._rows.score.itemsize, problem.capacity, device), device)
+        check_memory(
+            needed_bytes(np.diff(self._rows.indptr), self._rows.score.itemsize, problem.capacity, device), device
+        )
 
     def finest_eps(self, share: float) -> float:
         """Eps at this share of the mean score, and not below what float32 can tell apart."""
@@ -46,7 +48,7 @@ class DeviceRun:
         """
         self.eps = self.finest_eps(share)
         try:
-            with _threads(self.goal.threads), torch.no_grad():
+            with _one_thread(), torch.no_grad():
                 return self._step(few, passes)
         except torch.OutOfMemoryError as error:
             raise SolverError(f"the auction ran out of memory on device {self.device!r}: {error}") from error
@@ -86,10 +88,10 @@ def needed_bytes(length: np.ndarray, score_bytes: int, capacity: np.ndarray, dev
 
 
 @contextmanager
-def _threads(count: int) -> Iterator[None]:
-    """Torch on at most so many threads of the CPU within."""
+def _one_thread() -> Iterator[None]:
+    """Torch on one thread of the CPU within: operations are too short for more, which only wait for each other."""
     before = torch.get_num_threads()
-    torch.set_num_threads(min(before, count))
+    torch.set_num_threads(1)
     try:
         yield
     finally:
