@@ -79,6 +79,12 @@ class DeviceRows:
         edge = indptr[item] + column
         return edge if self.item is None else np.sort(edge)
 
+    def give_back(self) -> None:
+        """Lets nobody hold anything: the rows as they were before an auction."""
+        for at in range(0, self.user.numel(), PIECE):
+            piece = self.user[at : at + PIECE]
+            piece.sub_(torch.where((piece >= self.users) & (piece < 2 * self.users), self.users, 0))
+
     def _tables(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         if not hasattr(self, "_table"):
             columns = [[one.first, one.width, one.begin] for one in self.buckets]

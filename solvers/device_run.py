@@ -9,7 +9,7 @@ import torch
 from .block_run import BlockRun
 from .device_memory import check_memory
 from .device_rounds import BLOCK_EDGES, DeviceRounds
-from .device_rows import padded_size, rows_on
+from .device_rows import DeviceRows, padded_size, rows_on
 from .errors import SolverError
 from .first_come import fill
 from .problem import Problem
@@ -32,6 +32,7 @@ class DeviceRun:
         self._run = BlockRun(problem, goal.clock, Workers(1))
         self._rows = self._run.rows if self._run.joined is None else self._run.joined.rows
         self.eps, self.passes = 0.0, 0.0
+        self._held: DeviceRows | None = None
         check_memory(
             needed_bytes(np.diff(self._rows.indptr), self._rows.score.itemsize, problem.capacity, device), device
         )
@@ -55,7 +56,7 @@ class DeviceRun:
 
     def _step(self, few: float, passes: float) -> Step:
         stop = lambda: self.goal.clock.stop  # noqa: E731
-        rows = rows_on(self._rows, self.problem.users, self.device)
+        rows = self._on_device()
         rounds = DeviceRounds(rows, torch.tensor(self.problem.capacity, device=self.device))
         look = rounds.run(self.eps, few, passes * rows.size, stop)
         price = rounds.places.price[: self.problem.users].cpu().numpy()
@@ -69,6 +70,14 @@ class DeviceRun:
         if unfilled or self._run.joined is not None:
             chosen = self._filled(chosen)
         return Step(chosen, prices, notes | ({"bidding": bidding} if bidding else {}))
+
+    def _on_device(self) -> DeviceRows:
+        """The rows, copied to the device by the first step."""
+        if self._held is None:
+            self._held = rows_on(self._rows, self.problem.users, self.device)
+        else:
+            self._held.give_back()
+        return self._held
 
     def _filled(self, chosen: np.ndarray) -> np.ndarray:
         """The edges (int64[matches]) and, by first come, those of items and users that both have places left, ascending."""
