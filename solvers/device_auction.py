@@ -24,15 +24,16 @@ class DeviceAuction:
     """The block auction as PyTorch operations on one GPU; the same code runs on a CPU, several times slower than `Auction`.
 
     In a round a block of items bids at the same prices, then users keep their best bids; the host launches several rounds
-    before it looks at who still waits. Guarantees, given `passes` enough: as `Auction`, value >= optimum - eps * matches,
+    before it looks at who still waits. Items that miss few places bid from short lists, as prices only rise.
+    Guarantees, given `passes` enough: as `Auction`, value >= optimum - eps * matches,
     but for the few places that are filled at the end with who is free; the certificate tells. It knows no floors and no
     (user, creator) limits, starts from zero prices whatever `start` is, and has no last resort for gaps below about 1e-5.
     The answer is the same on every run on one device; two kinds of device may differ.
 
     Memory of the device: 6 bytes an edge where float16 holds the scores, else 8 (a third more at the worst where rows
-    differ in length, and as much again while they are copied), 8 bytes a place, 32 a user, 32 an item, about 20 an edge
-    of a block (64 M edges). SolverError where it has less. Time: every read of an edge is of those 6 or 8 bytes and of a
-    price; 3 to 6 reads where capacities bind softly, more where demand is close to supply.
+    differ in length, and as much again while they are copied), 8 bytes a place, 48 a user, about 700 an item, up to 40 an
+    edge of a block (64 M edges). SolverError where it has less. Time: every read of an edge is of those 6 or 8 bytes and of
+    a price; 2 to 5 reads where capacities bind softly, 10 to 20 where demand is 99 % of supply.
 
     device     "cuda"; "cpu"; "auto": a GPU where there is one. "cuda" where there is none warns and runs on the CPU
     first_eps, shrink, max_steps, passes  as in `Auction`

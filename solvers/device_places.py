@@ -90,7 +90,7 @@ class DevicePlaces:
         """
         key, turn = torch.sort(user << 32 | (0x7FFFFFFF - _bits(dear)), stable=True)
         user = key >> 32
-        segment, rank, total = _runs(user)
+        segment, rank, total = runs(user)
         full = total > self.free[user]
         value = torch.where(full, _bits(dear)[turn], _bits(bid)[turn])
         place = torch.where(rank < self.count[user], self.start[user] + rank, self._none)
@@ -136,7 +136,7 @@ def degrees(user: torch.Tensor, users: int) -> torch.Tensor:
     return count[:users]
 
 
-def _runs(user: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+def runs(user: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """For each of the sorted users (int64[n]): number of its run of equal ones, place in the run, length of the run."""
     at = torch.arange(user.numel(), device=user.device)
     first = torch.ones_like(user, dtype=torch.bool)

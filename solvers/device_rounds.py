@@ -5,8 +5,10 @@ from typing import NamedTuple
 
 import torch
 
+from .device_bids import Offers, list_rest, offers_of_lists, offers_of_rows
+from .device_lists import ROOM, DeviceLists
 from .device_places import DevicePlaces, Kept, degrees
-from .device_rows import Bucket, DeviceRows
+from .device_rows import DeviceRows
 
 FIRST_BLOCK = 64
 """Items of the first block, doubled by each: the first few find out what the users everybody wants are worth."""
@@ -26,20 +28,41 @@ CLOSING_ROUNDS = 200
 """Most rounds that fill places left at the end; after them the host does."""
 
 
-class Look(NamedTuple):
-    """What the host sees: for each bucket the items that wait and the places they miss, and places held in all."""
+FEW_EACH = 16
+"""Items keep lists once those that wait miss at most so many places each: who is to bid for more reads the row."""
 
-    waiting: list[int]
-    missing: list[int]
+
+class Queue(NamedTuple):
+    """Items that wait and bid alike: of which bucket, from lists or not, how many, and the places that they miss."""
+
+    bucket: int
+    listed: bool
+    waiting: int
+    missing: int
+
+
+class Look(NamedTuple):
+    """What the host sees: the queues where somebody waits, and places held in all."""
+
+    queues: list[Queue]
     held: int
+
+    @property
+    def waiting(self) -> int:
+        """Items that wait."""
+        return sum(one.waiting for one in self.queues)
+
+    @property
+    def missing(self) -> int:
+        """Places that they miss."""
+        return sum(one.missing for one in self.queues)
 
 
 class DeviceRounds:
-    """The auction from zero prices with one eps; 14 bytes an item beside its rows and the places of the users.
+    """The auction from zero prices with one eps; 14 bytes an item beside its row, its list and the places of the users.
 
-    A round is about 60 operations of fixed size: read the block's rows (4 bytes of the user and those of the score an edge,
-    and the price: from the cache of the device while prices fit there), select, sort the bids by user, keep, mark. The rows
-    change with it: an item that holds an edge has `users` added to its user.
+    A round is about 80 operations of fixed size: read the block's rows or lists, select, sort the bids by user, keep, mark.
+    The rows change with it: an item that holds an edge has `users` added to its user.
 
     read    edges read so far, of items that waited or not
     rounds  so far
@@ -54,19 +77,29 @@ class DeviceRounds:
         self.waits = rows.demand > 0
         self.waits[-1] = False
         self._turns = [_spread(one.rows, device) for one in rows.buckets]
-        self._next = [torch.zeros(1, dtype=torch.int64, device=device) for _ in rows.buckets]
+        self._next = [torch.zeros(1, dtype=torch.int64, device=device) for _ in range(2 * len(rows.buckets))]
+        self.lists, self._listing = DeviceLists(rows), False
         self._widest = [int(rows.demand[one.first : one.first + one.rows].max()) for one in rows.buckets]
         self._size, self._most = FIRST_BLOCK, max(SMALL_BLOCK, rows.count // PARTS)
         self._edges = BLOCK_EDGES[device.type]
 
     def look(self) -> Look:
         """Waits for the device."""
-        missing, told = torch.where(self.waits, self.rows.demand - self.load, 0), []
-        for one in self.rows.buckets:
-            mine = slice(one.first, one.first + one.rows)
-            told += [self.waits[mine].sum(), missing[mine].sum()]
+        missing, queues, told = torch.where(self.waits, self.rows.demand - self.load, 0), [], []
+        for number, one in enumerate(self.rows.buckets):
+            mine, listed = slice(one.first, one.first + one.rows), self._among(number)
+            for which in (False, True)[: 1 if listed is None else 2]:
+                bids = self.waits[mine] if listed is None else self.waits[mine] & (listed == which)
+                told += [bids.sum(), torch.where(bids, missing[mine], 0).sum()]
+                queues.append((number, which))
         *counts, held = torch.stack([*told, self.load.sum()]).tolist()
-        return Look(counts[::2], counts[1::2], held)
+        every = [Queue(*who, *counts[2 * k : 2 * k + 2]) for k, who in enumerate(queues)]
+        return Look([one for one in every if one.waiting], held)
+
+    def _among(self, number: int) -> torch.Tensor | None:
+        """Which items of a bucket have a list, bool[rows]; None where none of it can."""
+        one = self.rows.buckets[number]
+        return self.lists.among(one.first, one.rows) if self._listing and one.first < self.lists.count else None
 
     def run(self, eps: float, few: float, until: float, stop: Callable[[], bool]) -> Look:
         """Rounds until nobody waits, few places are missed, `until` edges were read in all, or `stop()`.
@@ -74,9 +107,10 @@ class DeviceRounds:
         few  share of the places held: so few that are missed end the bidding
         """
         look = self.look()
-        while any(look.waiting) and self.read < until and not stop():
-            if self._size >= self._most and sum(look.missing) <= few * look.held:
+        while look.waiting and self.read < until and not stop():
+            if self._size >= self._most and look.missing <= few * look.held:
                 break
+            self._listing = self._listing or (self.lists.count > 0 and look.missing <= FEW_EACH * look.waiting)
             for _ in range(BETWEEN_LOOKS):
                 self._everyone(look, self._size, eps, self.places.price)
                 self._size = min(2 * self._size, self._most)
@@ -87,8 +121,10 @@ class DeviceRounds:
         """Fills what is missed with users who have places free, best first; a user takes the best scores. No prices change
         that matter: take them before. Ends with nobody waiting, unless after CLOSING_ROUNDS.
         """
+        self.lists.forget()
+        self._listing, look = False, self.look()
         users, most = self.rows.users, self.rounds + CLOSING_ROUNDS
-        while any(look.waiting) and self.rounds < most and not stop():
+        while look.waiting and self.rounds < most and not stop():
             for _ in range(BETWEEN_LOOKS):
                 price = torch.full_like(self.places.price, torch.inf)
                 price[:users] = torch.where(self.places.free[:users] > 0, 0.0, torch.inf)
@@ -105,38 +141,48 @@ class DeviceRounds:
         return torch.cat(found) if found else torch.empty(0, dtype=torch.int64, device=user.device)
 
     def _everyone(self, look: Look, size: int, eps: float | None, price: torch.Tensor) -> None:
-        """A block of about `size` items: of each bucket its share of those that waited at the last look."""
-        total = sum(look.waiting)
-        for number, (waiting, missing) in enumerate(zip(look.waiting, look.missing, strict=True)):
-            if not waiting:
-                continue
-            one = self.rows.buckets[number]
-            share = min(waiting, -(-size * waiting // total), max(1, self._edges // one.width))
-            mean = -(-missing // waiting)
-            best = min(one.width, self._widest[number] + 1, max(8, 2 * mean) + 1)
-            self._round(number, share, best, eps, price)
+        """A block of about `size` items: of each queue its share of those that waited at the last look."""
+        for one in look.queues:
+            bucket = self.rows.buckets[one.bucket]
+            width = ROOM if one.listed else bucket.width
+            count = min(one.waiting, -(-size * one.waiting // look.waiting), max(1, self._edges // width))
+            most = min(width, self._widest[one.bucket], max(8, 2 * -(-one.missing // one.waiting)))
+            row = self._block(one.bucket, one.listed, count)
+            missing = self.rows.demand[row] - self.load[row]
+            if one.listed:
+                offers = offers_of_lists(self.rows, bucket, self.lists, row, missing, most, price)
+            else:
+                offers, found, asked = offers_of_rows(self.rows, bucket, row, missing, most, price)
+                if self._among(one.bucket) is not None:
+                    list_rest(self.lists, row, found, asked)
+            self._bid(offers, eps)
+            self.read += count * width
         self.rounds += 1
 
-    def _round(self, number: int, count: int, best: int, eps: float | None, price: torch.Tensor) -> None:
-        """`count` items of a bucket bid by their `best` edges; eps None: for all that the score says."""
-        rows, one = self.rows, self.rows.buckets[number]
-        row = self._block(number, count)
-        user, edge, score, made, least = self._best(one, row, best, price)
-        bid = score if eps is None else score - least
+    def _bid(self, offers: Offers, eps: float | None) -> None:
+        """Users choose among these bids; eps None: items bid all that the score says."""
+        score, most = offers.score, offers.score.shape[1]
+        bid = score if eps is None else score - offers.least
         dear = score if eps is None else torch.minimum(bid + eps, score)
-        made, bid, dear = made.view(-1), bid.view(-1).contiguous(), dear.contiguous().view(-1)
-        bidder = torch.where(made, user.view(-1), rows.users)
-        kept = self.places.keep(bidder, bid.clamp(min=0), dear.clamp(min=0), edge.view(-1))
-        self._mark(row[kept.turn // best], kept)
-        self.read += count * one.width
+        bidder = torch.where(offers.made, offers.user, self.rows.users).view(-1)
+        bid, dear, edge = bid.clamp(min=0).reshape(-1), dear.clamp(min=0).reshape(-1), offers.edge.reshape(-1)
+        kept = self.places.keep(bidder, bid, dear, edge)
+        self.waits[torch.where(offers.again, offers.row, self.rows.count)] = True
+        self._mark(offers.row[kept.turn // most], kept)
 
-    def _block(self, number: int, count: int) -> torch.Tensor:
+    def _block(self, number: int, listed: bool, count: int) -> torch.Tensor:
         """Rows of the next `count` items of a bucket that wait, int64[count] ascending; the last row of all where fewer do.
 
         Turns go round the items in an order in which any few in a row are unlike; they wait no more.
         """
-        one, turn, begin = self.rows.buckets[number], self._turns[number], self._next[number]
-        waits = self.waits[one.first : one.first + one.rows][turn]
+        one, turn, queue, among = (
+            self.rows.buckets[number],
+            self._turns[number],
+            2 * number + listed,
+            self._among(number),
+        )
+        begin, waits = self._next[queue], self.waits[one.first : one.first + one.rows]
+        waits = (waits if among is None else waits & (among == listed))[turn]
         before = torch.cumsum(waits, 0)
         total = before[-1].clamp(min=1)
         passed = torch.where(begin > 0, before[begin - 1], 0)
@@ -147,39 +193,10 @@ class DeviceRounds:
         chosen[to] = torch.where(to < count, at, -1)
         chosen = chosen[:count]
         last = chosen[(torch.minimum(total, total.new_tensor(count)) - 1).view(1)]
-        self._next[number] = torch.where(last >= 0, (last + 1) % one.rows, begin)
+        self._next[queue] = torch.where(last >= 0, (last + 1) % one.rows, begin)
         row = torch.where(chosen >= 0, one.first + turn[chosen.clamp(min=0)], self.rows.count)
         self.waits[row] = False
         return torch.sort(row).values
-
-    def _best(
-        self, one: Bucket, row: torch.Tensor, best: int, price: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-        """The `best` edges of each row by score - price, best first, [rows, best] each: user int64, edge int64, score
-        float32, whether the item bids for it, and the net value of the next best after those it bids for, [rows, 1].
-        """
-        rows, end = self.rows, one.begin + one.rows * one.width
-        local = torch.where(row < rows.count, row - one.first, 0)
-        user = rows.user[one.begin : end].view(one.rows, one.width).index_select(0, local)
-        score = rows.score[one.begin : end].view(one.rows, one.width).index_select(0, local)
-        net = price.index_select(0, user.view(-1)).view_as(user)
-        torch.sub(score, net, out=net)
-        top, column = torch.topk(net, best, dim=1)
-        missing = (rows.demand[row] - self.load[row]).clamp(max=best if best == one.width else best - 1)
-        rank = torch.arange(best, device=row.device)
-        made = (rank < missing[:, None]) & (top > 0)
-        least = top.gather(1, missing.clamp(max=best - 1).to(torch.int64)[:, None]).clamp(min=0)
-        least = torch.where(missing[:, None] < best, least, 0)
-        if best < one.width:
-            self._again(row, missing, made)
-        edge = one.begin + local[:, None] * one.width + column
-        return user.gather(1, column).to(torch.int64), edge, rows.score[edge].to(torch.float32), made, least
-
-    def _again(self, row: torch.Tensor, asked: torch.Tensor, made: torch.Tensor) -> None:
-        """Items that miss more places than they could bid for, and bid for all they could, wait again."""
-        more = (self.load[row] + asked < self.rows.demand[row]) & (made.sum(1) == asked)
-        self.waits[torch.where(more, row, self.rows.count)] = True
-        self.waits[-1] = False
 
     def _mark(self, row: torch.Tensor, kept: Kept) -> None:
         """Notes who holds what now; row int64[bids]: of the bids, in the order of `kept`."""
@@ -194,6 +211,9 @@ class DeviceRounds:
         refused = ~kept.taken & (kept.user < users)
         self.waits[torch.where(refused, row, no_row)] = True
         self.waits[lost_row] = True
+        if self._listing:
+            back = torch.cat([torch.where(refused, row, no_row), lost_row])
+            self.lists.add(back, torch.cat([kept.edge, kept.lost]), torch.cat([kept.user, kept.user]))
         self.waits[no_row] = False
 
 

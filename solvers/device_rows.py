@@ -68,6 +68,14 @@ class DeviceRows:
         bucket = torch.searchsorted(begin, place, right=True) - 1
         return first[bucket] + (place - begin[bucket]) // width[bucket]
 
+    def column_of(self, place: torch.Tensor) -> torch.Tensor:
+        """Columns of places in the flat arrays (int64[n]) in their rows, int64[n]."""
+        if len(self.buckets) == 1:
+            return place % self.buckets[0].width
+        _, width, begin = self._tables()
+        bucket = torch.searchsorted(begin, place, right=True) - 1
+        return (place - begin[bucket]) % width[bucket]
+
     def edges_of(self, place: np.ndarray, indptr: np.ndarray) -> np.ndarray:
         """The edges at places in the flat arrays (int64[n]), ascending int64[n]; indptr int64[items + 1] of the problem."""
         row, column = np.empty_like(place), np.empty_like(place)

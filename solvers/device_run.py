@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from .block_run import BlockRun
+from .device_lists import LONG, ROOM
 from .device_memory import check_memory
 from .device_rounds import BLOCK_EDGES, DeviceRounds
 from .device_rows import DeviceRows, padded_size, rows_on
@@ -18,6 +19,9 @@ from .workers import Workers
 
 EDGE_OF_A_BLOCK, PLACE, USER, ITEM = 40, 12, 48, 64
 """Bytes of the device, at the most: scratch of each edge of a block, and each place, user and item with what sorts them."""
+
+LISTED_EDGE = 8
+"""Bytes of each of the ROOM edges of a list beside its score."""
 
 
 class DeviceRun:
@@ -60,8 +64,8 @@ class DeviceRun:
         rounds = DeviceRounds(rows, torch.tensor(self.problem.capacity, device=self.device))
         look = rounds.run(self.eps, few, passes * rows.size, stop)
         price = rounds.places.price[: self.problem.users].cpu().numpy()
-        self.passes, bidding = rounds.read / max(1, rows.size), sum(look.waiting)
-        unfilled = any(rounds.close(look, stop).waiting)
+        self.passes, bidding = rounds.read / max(1, rows.size), look.waiting
+        unfilled = rounds.close(look, stop).waiting > 0
         chosen = rows.edges_of(rounds.held().cpu().numpy(), self._rows.indptr)
         notes = {"eps": self.eps, "passes": self.passes, "rounds": rounds.rounds, "device": self.device}
         prices = np.where(self.problem.capacity > 0, price, self._run.closed).astype(np.float64)
@@ -93,7 +97,8 @@ def needed_bytes(length: np.ndarray, score_bytes: int, capacity: np.ndarray, dev
     kept = padded * (4 + score_bytes) + (edges * (4 + score_bytes) if padded != edges else 0)
     places = 2 * min(int(capacity.sum(dtype=np.int64)), edges + capacity.size)
     block = EDGE_OF_A_BLOCK * min(padded, max(BLOCK_EDGES[device], int(length.max(initial=0))))
-    return kept + block + PLACE * places + USER * capacity.size + ITEM * length.size
+    lists = ROOM * (LISTED_EDGE + score_bytes) * int(np.count_nonzero(length > LONG))
+    return kept + lists + block + PLACE * places + USER * capacity.size + ITEM * length.size
 
 
 @contextmanager

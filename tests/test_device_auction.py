@@ -9,12 +9,21 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dualrec.solvers import device_auction, device_memory, device_places, device_rounds, device_rows
+from dualrec.solvers import (
+    device_auction,
+    device_bids,
+    device_lists,
+    device_memory,
+    device_places,
+    device_rounds,
+    device_rows,
+)
 from dualrec.solvers.allocation import Status
 from dualrec.solvers.block_state import Rows
 from dualrec.solvers.certificate import check
 from dualrec.solvers.device_auction import DeviceAuction
 from dualrec.solvers.device_places import DevicePlaces, degrees
+from dualrec.solvers.device_rounds import DeviceRounds
 from dualrec.solvers.device_run import needed_bytes
 from dualrec.solvers.errors import ProblemError, SolverError
 from dualrec.solvers.instances import SCORE_KINDS, Ragged, Skewed, TightFlat
@@ -85,6 +94,40 @@ def test_small_blocks_and_rare_looks_find_it_too(monkeypatch: pytest.MonkeyPatch
     answer = solve(problem, DeviceAuction(device="cpu"))
     assert answer.gap <= 1e-3
     assert answer.value >= solve(problem, "min-cost-flow").value * (1 - 1e-3)
+
+
+class TestLists:
+    @pytest.mark.parametrize("seed", range(6))
+    def test_short_lists_of_any_size_find_it_too(self, monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
+        for name, size in (("LONG", 4), ("LISTED", 1 + seed % 3), ("ROOM", 4 + seed)):
+            for module in (device_lists, device_bids, device_rounds):
+                monkeypatch.setattr(module, name, size, raising=False)
+        monkeypatch.setattr(device_rounds, "BETWEEN_LOOKS", 2)
+        problem = Ragged(items=70, users=50, most=8, kind=SCORE_KINDS[seed % 5]).make(seed)
+        answer, exact = solve(problem, DeviceAuction(device="cpu")), solve(problem, "min-cost-flow")
+        assert answer.gap <= 1e-3
+        assert exact.value * (1 - 1e-3) <= answer.value <= exact.value * (1 + 1e-12)
+
+    @devices
+    @pytest.mark.parametrize("reads", [8, 10, 12])
+    def test_what_is_not_on_a_list_is_worth_no_more_than_it_says(self, device: str, reads: float) -> None:
+        problem = TightFlat(items=150, users=1_125).make(3)
+        demand = problem.demand.astype(np.int32)
+        rows = device_rows.rows_on(Rows(problem.indptr, problem.user, problem.score, demand), problem.users, device)
+        rounds = DeviceRounds(rows, torch.tensor(problem.capacity, device=device))
+        rounds.run(0.05, 0.0, reads * rows.size, lambda: False)
+        width, lists = rows.buckets[0].width, rounds.lists
+        user = rows.user[:-1].view(-1, width).cpu()
+        net = rows.score[:-1].view(-1, width).float().cpu() - rounds.places.price.cpu()[user.long()]  # held: infinite
+        having = np.flatnonzero(lists.rest.cpu() < torch.inf)
+        assert having.size > 50
+        for item in having:
+            size, rest = int(lists.size[item]), lists.rest[item].item()
+            listed = lists.column[item, :size].cpu()[lists.user[item, :size].cpu() < 2 * rows.users]
+            assert np.unique(listed).size == listed.numel()
+            left = np.delete(net[item].numpy(), listed)
+            assert left.max() <= max(rest, 0)
+            assert torch.equal(lists.user[item, :size].cpu(), user[item][lists.column[item, :size].cpu().long()])
 
 
 class TestRows:
