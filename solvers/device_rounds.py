@@ -192,7 +192,7 @@ class DeviceRounds:
         chosen = torch.full((count + 1,), -1, dtype=torch.int64, device=turn.device)
         chosen[to] = torch.where(to < count, at, -1)
         chosen = chosen[:count]
-        last = chosen[(torch.minimum(total, total.new_tensor(count)) - 1).view(1)]
+        last = chosen[(total.clamp(max=count) - 1).view(1)]
         self._next[queue] = torch.where(last >= 0, (last + 1) % one.rows, begin)
         row = torch.where(chosen >= 0, one.first + turn[chosen.clamp(min=0)], self.rows.count)
         self.waits[row] = False
