@@ -21,14 +21,14 @@ DEVICES = ("auto", "cpu", "cuda")
 
 @dataclass(frozen=True)
 class DeviceAuction:
-    """The block auction as PyTorch operations on one GPU; the same code runs on a CPU, several times slower than `Auction`.
+    """The block auction as PyTorch operations on one GPU; the same code runs on a CPU, 5 to 30 times slower than `Auction`.
 
     In a round a block of items bids at the same prices, then users keep their best bids; the host launches several rounds
-    before it looks at who still waits. Items that miss few places bid from short lists, as prices only rise.
-    Guarantees, given `passes` enough: as `Auction`, value >= optimum - eps * matches,
-    but for the few places that are filled at the end with who is free; the certificate tells. It knows no floors and no
-    (user, creator) limits, starts from zero prices whatever `start` is, and has no last resort for gaps below about 1e-5.
-    The answer is the same on every run on one device; two kinds of device may differ.
+    before it looks at who still waits. Items that miss few places bid from short lists, as prices only
+    rise. Guarantees, given `passes` enough: as `Auction`, value >= optimum - eps * matches, but for the few places that are
+    filled at the end with who is free; the certificate tells. It knows no floors and no (user, creator) limits,
+    starts from zero prices whatever `start` is, and has no last resort for gaps below about 1e-5. The answer is the same on
+    every run on one device; two kinds of device may differ.
 
     Memory of the device: 6 bytes an edge where float16 holds the scores, else 8 (a third more at the worst where rows
     differ in length, and as much again while they are copied), 8 bytes a place, 48 a user, about 700 an item, up to 40 an

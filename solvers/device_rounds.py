@@ -19,6 +19,9 @@ PARTS, SMALL_BLOCK = 6, 2048
 BLOCK_EDGES = {"cuda": 1 << 26, "cpu": 1 << 22}
 """Most edges of a block; each takes about 20 bytes while it is read."""
 
+EDGES_OF_A_BID = 8
+"""Edges that take as much memory in a round as a bid."""
+
 BETWEEN_LOOKS = 4
 """Rounds that are launched between two looks of the host at who waits."""
 
@@ -145,8 +148,9 @@ class DeviceRounds:
         for one in look.queues:
             bucket = self.rows.buckets[one.bucket]
             width = ROOM if one.listed else bucket.width
-            count = min(one.waiting, -(-size * one.waiting // look.waiting), max(1, self._edges // width))
             most = min(width, self._widest[one.bucket], max(8, 2 * -(-one.missing // one.waiting)))
+            room = max(1, self._edges // max(width, EDGES_OF_A_BID * most))
+            count = min(one.waiting, -(-size * one.waiting // look.waiting), room)
             row = self._block(one.bucket, one.listed, count)
             missing = self.rows.demand[row] - self.load[row]
             if one.listed:
