@@ -104,11 +104,15 @@ def rows_on(rows: Rows, users: int, device: str) -> DeviceRows:
     """The rows that want somebody, copied to the device. Rows of one length are copied as they are.
 
     Others are padded there, which takes 4 bytes an edge and the bytes of its score more for the while. Raises
-    ProblemError for 2^30 users or more.
+    ProblemError for 2^30 users or more, and for 2^32 edges or more with padding.
     """
     if users >= 2**30:
         raise ProblemError(f"{users} users, the auction on a device takes fewer than {2**30}")
     length = np.diff(rows.indptr)
+    if padded_size(length) >= 2**32:
+        raise ProblemError(
+            f"{padded_size(length)} edges with padding, the auction on a device takes fewer than {2**32}"
+        )
     wanted = np.flatnonzero((rows.demand > 0) & (length > 0))
     score = _scores_on(rows.score, device)
     if wanted.size == length.size and length.size and length.min() == length.max():

@@ -132,6 +132,12 @@ class TestRows:
         tracemalloc.stop()
         assert shared.data_ptr() == array.ctypes.data and most < 1 << 20
 
+    def test_too_many_edges_are_refused(self) -> None:
+        none = np.zeros(0, np.uint32), np.zeros(0, np.float32)
+        rows = Rows(np.array([0, 3 * 10**9, 5 * 10**9]), *none, np.ones(2, np.int32))
+        with pytest.raises(ProblemError, match="5000000000 edges with padding"):
+            device_rows.rows_on(rows, 9, "cpu")
+
     def test_too_many_users_are_refused(self) -> None:
         rows = Rows(np.zeros(1, np.int64), np.zeros(0, np.uint32), np.zeros(0, np.float32), np.zeros(0, np.int32))
         with pytest.raises(ProblemError, match="takes fewer than 1073741824"):
