@@ -10,7 +10,7 @@ RESULTS ?= out/bench
 BENCH = $(BIN)/python -m dualrec.solvers.bench --json $(RESULTS)/$@.json
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: help setup nightly test test-slow check format bench bench-2m bench-25m bench-200m bench-1g bench-restart bench-stream bench-distributed bench-table notebook clean
+.PHONY: help setup nightly test test-slow check format bench bench-2m bench-25m bench-200m bench-1g bench-restart bench-stream bench-distributed bench-device bench-table notebook clean
 help:
 	@echo "make nightly    one night on the built-in world: a table and a report"
 	@echo "make test       the fast tests"
@@ -21,6 +21,7 @@ help:
 	@echo "make bench-restart  restarts beside cold solves, 25 M edges, a few minutes"
 	@echo "make bench-stream  a day of uploads answered one by one beside the optimum in hindsight, ten minutes"
 	@echo "make bench-distributed  workers on Ray beside one process, 10 to 200 M edges, five minutes"
+	@echo "make bench-device  the auction and the exact search on a GPU beside their floors; without one a small size on the CPU"
 	@echo "make bench-table RESULTS=notebooks/results  writes the table of the results kept there"
 	@echo "make notebook   runs the notebooks and keeps their figures, ten minutes"
 
@@ -78,6 +79,9 @@ bench-stream: setup
 
 bench-distributed: setup
 	$(BIN)/python -m dualrec.solvers.distributed.bench --millions 10 50 200 --json $(RESULTS)/distributed/rounds.json
+
+bench-device: setup
+	$(BIN)/python -m dualrec.alloc.bench_device --json $(RESULTS)/device.json
 
 notebook: setup
 	$(BIN)/jupyter execute --inplace --NotebookClient.record_timing=False notebooks/*.ipynb

@@ -31,6 +31,7 @@ _WHERE = {
     "FairRec": "solvers.fair_rec",
     "MaxMin": "solvers.max_min",
     "MirrorDescent": "solvers.mirror_descent",
+    "DeviceAuction": "solvers.device_auction",
     "Distributed": "solvers.distributed.solver",
     "solve_shards": "solvers.distributed.sharded",
     "write_shards": "solvers.distributed.shard_writer",

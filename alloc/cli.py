@@ -15,6 +15,15 @@ import typer
 
 from .cli_ab import app as ab
 
+
+class Device(StrEnum):
+    """Where the search over all pairs and the auction run."""
+
+    CPU = "cpu"
+    CUDA = "cuda"
+    AUTO = "auto"
+
+
 ConfigOption = Annotated[
     str, typer.Option("--config", help="A YAML file, or a shipped config: nightly, globo, deskdrop, kuairand.")
 ]
@@ -24,6 +33,10 @@ StoreOption = Annotated[str, typer.Option("--store", help="A file (made if need 
 RunOption = Annotated[
     str | None,
     typer.Option("--run", help="The night to start from: a run's name or folder; if none, always the latest."),
+]
+DeviceOption = Annotated[
+    Device | None,
+    typer.Option("--device", help="Where the exact search and the auction run; device=NAME. Without a GPU: the CPU."),
 ]
 DebugOption = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 Overrides = Annotated[
@@ -137,6 +150,7 @@ def nightly(
     workers: Annotated[
         int | None, typer.Option("--workers", help="Workers of the engines threads and ray; the same as workers=N.")
     ] = None,
+    device: DeviceOption = None,
     debug: DebugOption = False,
     overrides: Overrides = None,
 ) -> None:
@@ -152,7 +166,7 @@ def nightly(
 
     chosen = {"engine": engine, "workers": workers}
     named = [f"{key}={json.dumps(value)}" for key, value in chosen.items() if value is not None]
-    settings = load_config(config, [*_overrides(data, out, overrides, day), *named])
+    settings = load_config(config, [*_overrides(data, out, overrides, day, device), *named])
     result = run_night(settings, make_progress())
     print(run_summary(result.run_dir, result.metrics))
 
@@ -362,11 +376,18 @@ def world(
     print(f"world: {out}")
 
 
-def _overrides(data: Path | None, out: Path | None, overrides: list[str] | None, day: int | None = None) -> list[str]:
+def _overrides(
+    data: Path | None,
+    out: Path | None,
+    overrides: list[str] | None,
+    day: int | None = None,
+    device: Device | None = None,
+) -> list[str]:
     """The options that stand for settings, as overrides after those given by name. JSON quotes as YAML does."""
     named = {
         "data.path": None if data is None else json.dumps(str(data)),
         "data.day": None if day is None else str(day),
+        "device": None if device is None else device.value,
         "out": None if out is None else json.dumps(str(out)),
     }
     return [*(overrides or []), *(f"{key}={value}" for key, value in named.items() if value is not None)]

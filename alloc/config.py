@@ -78,6 +78,10 @@ class Config(Options):
         default="local", description="where stages compute: this process, threads of it as workers, Ray actors"
     )
     workers: int = Field(default=2, ge=1, description="of the engines threads and ray")
+    device: Literal["cpu", "cuda", "auto"] = Field(
+        default="cpu",
+        description="where the exact search over all pairs and the auction run; auto = a GPU where there is one",
+    )
     data: DataOptions = DataOptions()
     activity: ActivityOptions = ActivityOptions()
     towers: TowerOptions = TowerOptions()

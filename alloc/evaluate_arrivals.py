@@ -20,7 +20,7 @@ ARRIVAL_STAGES = (
         "arrivals",
         "dualrec.alloc.stage_arrivals:run",
         ("tables", "retrieval", "allocation", "serving"),
-        ("retrieval", "allocation"),
+        ("retrieval", "allocation", "device"),
     ),
 )
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from .artifacts import load_json, save_json
 from .config import Config
+from .device import settle_device
 from .errors import EmptyDayError, InputError
 from .fingerprint import data_fingerprint
 from .lock import run_lock
@@ -50,7 +51,7 @@ def evaluate_days(config: Config, days: Sequence[int], progress: Progress, kind:
     left out and named in the table; an evaluation that was stopped goes on after the days that were done. ``kind``: the
     night's models when None. Raises InputError when no day has a truth window, and what the stages raise.
     """
-    kind = kind or _MODEL
+    kind, config = kind or _MODEL, settle_device(config, progress)
     out = Path(config.out) / FOLDER
     results: dict[int, dict[str, Any]] = {}
     skipped = []

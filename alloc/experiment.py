@@ -9,6 +9,7 @@ import numpy as np
 
 from .artifacts import load_json, save_json, write_text
 from .config import Config, load_config
+from .device import settle_device
 from .errors import InputError
 from .experiment_figures import NAMES, run_figures
 from .fingerprint import data_fingerprint
@@ -61,6 +62,7 @@ def run_experiment(versions: Sequence[Version], seeds: int, out: Path, progress:
             for version in versions:
                 config = version.config.model_copy(update={"seed": version.config.seed + number})
                 progress.note(f"{version.name}, seed {config.seed}")
+                config = settle_device(config, progress)
                 runs[version.name].append(_one_run(config, folder, progress))
         summary = {name: summarise(made) for name, made in runs.items()}
         save_json(folder / "experiment.json", {"runs": runs, "summary": summary})

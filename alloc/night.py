@@ -8,6 +8,7 @@ from typing import Any
 
 from .artifacts import canonical_json, load_json
 from .config import Config, effective_config, result_settings
+from .device import settle_device
 from .fingerprint import data_fingerprint
 from .lock import run_lock
 from .progress import NullProgress, Progress
@@ -43,6 +44,7 @@ def run_night(
     Raises InputError for what the user gave, OSError when the disk fails; nothing is published then.
     """
     progress = progress or NullProgress()
+    config = settle_device(config, progress)
     out = Path(config.out)
     with run_lock(out):
         clean(out)

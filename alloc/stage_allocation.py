@@ -17,6 +17,7 @@ from ..solvers.solve import solve
 from ..solvers.step import Solver
 from .artifacts import load_array, load_json, save_arrays, save_json
 from .config import AllocationOptions
+from .device import auction_on
 from .errors import InputError
 from .night_view import NightView, load_view
 from .parquet import write_parquet
@@ -33,9 +34,12 @@ def run(context: StageContext) -> None:
     problem = Problem.from_csr(arrays["indptr"], arrays["user"], arrays["score"], options.demand, arrays["capacity"])
     searched = np.array(load_array(folder / "chosen.npy"))
     prices = np.array(load_array(folder / "prices.npy"))
+    threads, device = context.threads, context.config.device
     try:
         workers = _workers(context)
-        allocation = allocate(problem, options, prices, searched, about, threads=context.threads, workers=workers)
+        allocation = allocate(
+            problem, options, prices, searched, about, threads=threads, workers=workers, device=device
+        )
     except SolverError as error:  # workers cannot be had, or were lost for good
         raise InputError(f"allocation: {error}") from None
     if allocation.status is Status.INTERRUPTED:
@@ -56,8 +60,10 @@ def allocate(
     *,
     threads: int = 0,
     workers: Distributed | None = None,
+    device: str = "cpu",
 ) -> Allocation:
-    """The allocation over the candidates by the solver of the config, with the smaller of the two bounds.
+    """The allocation over the candidates by the solver of the config (the auction: on `device`), with the smaller of the two
+    bounds.
 
     ``workers`` take the place of the auction of one process, and always solve.
     With the auction the search's own answer stands where it is certified over all pairs already, and where it is worth more
@@ -68,9 +74,9 @@ def allocate(
     auction = options.solver == "auction"
     if auction and workers is None and found.gap <= options.gap:
         return found
-    start = prices if auction else None
+    start: np.ndarray | None = prices if auction else None
+    solver: str | Solver = (workers or auction_on(device)) if auction else options.solver
     gap, limit = options.gap, options.time_limit
-    solver: str | Solver = workers if auction and workers is not None else options.solver
     solved = solve(problem, solver, gap=gap, time_limit=limit, start_prices=start, threads=threads)
     if auction and found.value > solved.value:
         solved = replace(solved, chosen=searched)

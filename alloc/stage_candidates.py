@@ -11,6 +11,7 @@ from ..solvers.candidate_source import CandidateSource, RowSource
 from ..solvers.price_rounds import PriceRounds, Round, SearchResult, search_candidates
 from .artifacts import load_array, save_arrays, save_json
 from .config import AllocationOptions, Config
+from .device import auction_on
 from .errors import InputError
 from .found_candidates import search_found, user_side_lists
 from .night_view import NightView, load_view
@@ -37,8 +38,9 @@ def _over_all_pairs(context: StageContext, scorer: PairScorer, capacity: np.ndar
     rows = _rows(context, scorer)
     source: CandidateSource = rows
     extra = _extra(context, rows)
-    if context.config.retrieval.device != "cpu":
-        source = tile_search(scorer, context.config.retrieval.device)
+    device = context.config.device if context.config.retrieval.device == "cpu" else context.config.retrieval.device
+    if device != "cpu":
+        source = tile_search(scorer, device)
     options = search_options(context.config)
     task = context.progress.task("all pairs", source.items * (options.rounds + 2))
     return search_candidates(
@@ -91,6 +93,7 @@ def search_options(config: Config) -> PriceRounds:
         rounds=asked.price_rounds,
         gap=config.allocation.gap,
         time_limit=config.allocation.time_limit,
+        solver=auction_on(config.device),
     )
 
 

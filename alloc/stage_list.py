@@ -6,7 +6,8 @@ A stage's function is named, not imported: it loads when the stage starts, so a 
 from .serving_names import SERVING, SERVING_FILES
 from .stage import Stage
 
-EVERY_SECTION = ("seed", "engine", "data", "activity", "towers", "retrieval", "score", "allocation", "evaluate")
+SECTIONS = ("data", "activity", "towers", "retrieval", "score", "allocation", "evaluate")
+EVERY_SECTION = ("seed", "engine", "device", *SECTIONS)
 
 STAGES = (
     Stage("tables", "dualrec.alloc.stage_tables:run", (), ("seed", "data", "evaluate"), reads_data=True),
@@ -27,13 +28,13 @@ STAGES = (
         "candidates",
         "dualrec.alloc.stage_candidates:run",
         ("tables", "retrieval", "ranking"),
-        ("retrieval", "allocation"),
+        ("retrieval", "allocation", "device"),
     ),
     Stage(
         "allocation",
         "dualrec.alloc.stage_allocation:run",
         ("tables", "activity", "retrieval", "candidates"),
-        ("engine", "allocation"),
+        ("engine", "device", "allocation"),
     ),
     Stage(
         "evaluation",

@@ -29,6 +29,8 @@ LEFT_OUT = {
     ("200M", "lp"): "needs 600 to 850 bytes an edge, 120 GB or more",
     ("200M", "pdlp"): "needs 300 bytes an edge, 60 GB",
     ("200M", "min-cost-flow"): "needs 100 bytes an edge, 20 GB",
+    ("200M", "device-auction"): "a GPU's, see `make bench-device`",
+    ("1G", "device-auction"): "a GPU's, see `make bench-device`",
     ("1G", "lp"): "needs 600 to 850 bytes an edge, 600 GB or more",
     ("1G", "pdlp"): "needs 300 bytes an edge, 300 GB",
     ("1G", "min-cost-flow"): "needs 100 bytes an edge, 100 GB",

@@ -30,6 +30,7 @@ SOLVERS = {
     "fair-rec": ("fair_rec", "FairRec"),
     "max-min": ("max_min", "MaxMin"),
     "mirror-descent": ("mirror_descent", "MirrorDescent"),
+    "device-auction": ("device_auction", "DeviceAuction"),
 }
 """Name of each solver, its module and what makes its options there."""
 

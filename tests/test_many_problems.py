@@ -71,6 +71,8 @@ class One:
         asked = dict.fromkeys(SOLVERS, gap) | {"min-cost-flow": EXACT, "lp": EXACT}
         if self.seed % PDLP_EVERY:
             del asked["pdlp"]
+        if self.problem.floor is not None or self.problem.group is not None:
+            del asked["device-auction"]  # refuses them
         answers = {name: solve(self.problem, name, gap=gap) for name, gap in asked.items()}
         for name, answer in answers.items():
             try:

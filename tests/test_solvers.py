@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import linprog
@@ -14,6 +15,7 @@ from scipy.sparse import coo_array
 from dualrec.solvers.allocation import Allocation, Status
 from dualrec.solvers.auction import Auction
 from dualrec.solvers.certificate import check, upper_bound
+from dualrec.solvers.device_auction import DeviceAuction
 from dualrec.solvers.distributed.solver import Distributed
 from dualrec.solvers.errors import ProblemError, SolverError
 from dualrec.solvers.instances import SCORE_KINDS, Ragged, Skewed, TiedGroups, TightFlat
@@ -24,7 +26,8 @@ from dualrec.solvers.solve import SOLVERS, make_solver, solve
 seeds = st.integers(0, 2**32 - 1)
 kinds = st.sampled_from(SCORE_KINDS)
 spread = pytest.param(Distributed(workers=3, engine="threads"), id="distributed")
-names = pytest.mark.parametrize("name", [*SOLVERS, spread])
+on_gpu = [pytest.param(DeviceAuction(device="cuda"), id="device-auction on a GPU")] if torch.cuda.is_available() else []
+names = pytest.mark.parametrize("name", [*SOLVERS, spread, *on_gpu])
 
 
 def grid(score: Any, demand: Any, capacity: Any) -> Problem:
@@ -68,8 +71,9 @@ UGLY: dict[str, Callable[[], Problem]] = {
 }
 ugly = pytest.mark.parametrize("shape", UGLY)
 
-OF_THE_WHOLE = ("fair-rec", "max-min", "mirror-descent")
+OF_THE_WHOLE = ("fair-rec", "max-min", "mirror-descent", "device-auction")
 """Rules that look at all items or users together (places an item, mean score, order): disjoint parts change each other.
+The auction on a device, whose eps is a share of the mean score, has no last resort that would end it at the optimum.
 PDLP rounds within tolerances, so it does not add up exactly either."""
 
 
