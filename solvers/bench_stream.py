@@ -97,20 +97,26 @@ def decision_seconds(before: Allocation, today: Problem, rounds: int = 2_000) ->
 
 def limit(yesterday: Allocation, today: Allocation, sample: int = _SAMPLE) -> float:
     """The share that a rule can expect which knows every user's bids of both days, but not in which order a day brings
-    them: the best rule of `online_limit`, each item's margin taken at the hindsight prices."""
+    them: the best rule of `online_limit`, each item's margin taken at the hindsight prices, which is its own in any case."""
     users, bids = [], []
     for solved in (yesterday, today):
-        problem = solved.problem
-        net = problem.score32() - solved.user_prices[problem.user]
-        held = np.zeros(problem.edges, bool)
-        held[solved.chosen] = True
-        full = problem.item_load(solved.chosen) >= problem.demand
-        least = np.full(problem.items, np.inf)
-        np.minimum.at(least, problem.item_of(solved.chosen), net[solved.chosen])
-        margin = np.where(full, np.maximum(least, 0.0), 0.0)
-        users.append(problem.user)
-        bids.append(np.maximum(problem.score32() - np.repeat(margin, np.diff(problem.indptr)), 0.0))
-    return best_share(np.concatenate(users), np.concatenate(bids), today.problem.capacity, 2, sample)
+        margin = _margins(solved)
+        users.append(solved.problem.user)
+        each = np.repeat(margin, np.diff(solved.problem.indptr))
+        bids.append(np.maximum(solved.problem.score32() - each, 0.0))
+    best = best_share(np.concatenate(users), np.concatenate(bids), today.problem.capacity, 2, sample)
+    sure = float(margin @ today.problem.item_load(today.chosen)) / today.value
+    return sure + (1.0 - sure) * best
+
+
+def _margins(solved: Allocation) -> np.ndarray:
+    """float64[items]: what an item's last place is worth at the prices, 0 where it has places to spare."""
+    problem = solved.problem
+    net = problem.score32() - solved.user_prices[problem.user]
+    least = np.full(problem.items, np.inf)
+    np.minimum.at(least, problem.item_of(solved.chosen), net[solved.chosen])
+    full = problem.item_load(solved.chosen) >= problem.demand
+    return np.where(full, np.maximum(least, 0.0), 0.0)
 
 
 def main(words: Sequence[str] | None = None) -> None:

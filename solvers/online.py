@@ -55,7 +55,7 @@ class OnlineRule:
             self._activity = np.maximum(self._activity, np.finfo(np.float64).tiny)
         if self.items is None and isinstance(self.prices, BidCurves):
             self.items = self.prices.items
-        self._price, self._bids = kernel_prices(self.prices)
+        self._kernel = kernel_prices(self.prices, int(self.capacity.max(initial=0)))
         self._now, self._set_at = np.empty(users, np.float32), (-1.0, -1.0, -1.0)
         self._set_in, self._turn = np.zeros(users, np.int32), 0
         self._seen, self._mark = np.full(users, -1, np.int32), 0
@@ -172,7 +172,7 @@ class OnlineRule:
             )
         self.items = self.items or curves.items
         self.prices = curves
-        self._price, self._bids = kernel_prices(curves)
+        self._kernel = kernel_prices(curves, int(self.capacity.max(initial=0)))
         self._set_at = (-1.0, -1.0, -1.0)
 
     def _clock(self, gone: float, answered: int) -> tuple[float, float, float]:
@@ -196,8 +196,8 @@ class OnlineRule:
         """The places of these users have changed: their prices are set when they are next asked for."""
         self._set_in[rows] = -1
 
-    def _state(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        return self.left, self.capacity, self._price, self._bids
+    def _state(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        return self.left, self.capacity, *self._kernel
 
     def _fits(self, problem: Problem) -> None:
         if problem.users != len(self.capacity):

@@ -4,25 +4,12 @@ import numba as nb
 import numpy as np
 
 from .first_come_kernels import kth_largest
+from .place_values import PLACES, bid_at, value_at
 
 BAD_USER, BAD_SCORE, TWICE = -1, -2, -3
 """What `choose` returns for a user row that does not exist, a score that is no number >= 0, a user given twice."""
 
-
-@nb.njit(cache=True, nogil=True)
-def bid_at(bids: np.ndarray, rank: float) -> float:
-    """The bid of that rank (from 1) in bids float32[n > 0], falling; between two ranks on the line between them.
-
-    Past the last one as much lower as the rank is higher, before the first one above it.
-    """
-    last = bids.size
-    if rank >= last:
-        return bids[last - 1] * (last / rank)
-    if rank < 1.0:
-        return bids[0] * (2.0 - rank)
-    low = int(rank)
-    part = rank - low
-    return bids[low - 1] * (1.0 - part) + bids[low] * part
+MOST_PLACES = int(PLACES[-1])
 
 
 @nb.njit(cache=True, nogil=True)
@@ -32,16 +19,21 @@ def set_price(  # noqa: PLR0917
     capacity: np.ndarray,
     price: np.ndarray,
     bids: np.ndarray,
+    values: np.ndarray,
     clock: tuple[float, float, float],
     now: np.ndarray,
 ) -> None:
     """Writes the user's price into now float32[users], infinity without places left; clock = gone, rest, correction.
 
-    bids float32[users, n]: the bid that as many of a day's bids exceed as there are places for each day of the `rest`.
-    price float64[users]: times exp(correction * (share of the capacity used - gone)). Both of size 0: nothing.
+    values float32[users, shares, places]: what keeping the place is worth with the `rest` of a day to come (`value_at`);
+    with more places than these, of bids float32[users, n] the one that as many of a day's bids exceed as there are places
+    for each day of the rest. price float64[users]: times exp(correction * (share of the capacity used - gone)). All of
+    size 0: nothing.
     """
     if left[u] <= 0:
         now[u] = np.inf
+    elif bids.size > 0 and left[u] <= MOST_PLACES:
+        now[u] = value_at(values[u], left[u], clock[1])
     elif bids.size > 0:
         now[u] = bid_at(bids[u], (left[u] - 0.5) / clock[1])
     elif price.size == 0 or price[u] == 0.0:
@@ -57,6 +49,7 @@ def set_stale(  # noqa: PLR0917
     capacity: np.ndarray,
     price: np.ndarray,
     bids: np.ndarray,
+    values: np.ndarray,
     clock: tuple[float, float, float],
     now: np.ndarray,
     set_in: np.ndarray,
@@ -68,7 +61,7 @@ def set_stale(  # noqa: PLR0917
     """
     for u in rows:
         if 0 <= u < now.size and set_in[u] != turn:
-            set_price(u, left, capacity, price, bids, clock, now)
+            set_price(u, left, capacity, price, bids, values, clock, now)
             set_in[u] = turn
 
 
@@ -132,6 +125,7 @@ def replay(  # noqa: PLR0917
     capacity: np.ndarray,
     price: np.ndarray,
     bids: np.ndarray,
+    values: np.ndarray,
     activity: np.ndarray,
     clock: np.ndarray,
     now: np.ndarray,
@@ -149,14 +143,14 @@ def replay(  # noqa: PLR0917
         at = (clock[i, 0], clock[i, 1], clock[i, 2])
         if i == 0 or clock[i, 0] != clock[i - 1, 0] or clock[i, 1] != clock[i - 1, 1]:
             for u in range(left.size):
-                set_price(u, left, capacity, price, bids, at, now)
+                set_price(u, left, capacity, price, bids, values, at, now)
         row = slice(indptr[i], indptr[i + 1])
         count = choose(user[row], score[row], demand[i], now, activity, unseen, -1, spare, out)
         for k in range(count):
             u = user[indptr[i] + out[k]]
             left[u] -= 1
             held[indptr[i] + out[k]] = 1
-            set_price(u, left, capacity, price, bids, at, now)
+            set_price(u, left, capacity, price, bids, values, at, now)
 
 
 @nb.njit(cache=True, nogil=True)

