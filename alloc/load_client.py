@@ -65,11 +65,11 @@ async def _loaded(
     try:
         async with asyncio.timeout(_SECONDS + uploads):
             await (run.as_answered() if rate is None else run.as_due(begin, rate))
+        seconds, cpu = time.perf_counter() - begin, time.process_time() - cpu
     finally:
         gc.enable()
-    seconds, cpu = time.perf_counter() - begin, time.process_time() - cpu
-    for link in links:
-        link.close()
+        for link in links:
+            link.close()
     return Load(run.latency, run.answers, seconds, cpu)
 
 
@@ -115,17 +115,24 @@ class _Run:
         self.latency[number] = time.perf_counter() - since
 
 
+class _ClosedWhileIdle(Exception):
+    """The service closed a connection after an answer, before it read the next request."""
+
+
 class _Link(asyncio.Protocol):
-    """One connection, one request at a time; made again where the service has closed it, as it does with idle ones."""
+    """One connection, one request at a time; made again where the service has closed it, as it does with idle ones.
+
+    A request that meets a connection as it is closed gets no answer and is sent again: an upload is answered once.
+    """
 
     def __init__(self, address: tuple[str, int]) -> None:
-        self._address, self._lost = address, True
+        self._address, self._lost, self._answered = address, True, False
         self._answer: asyncio.Future[bytes] | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See asyncio."""
         assert isinstance(transport, asyncio.Transport)
-        self._transport, self._read, self._lost = transport, bytearray(), False
+        self._transport, self._read, self._lost, self._answered = transport, bytearray(), False, False
 
     def data_received(self, data: bytes) -> None:
         """See asyncio."""
@@ -141,6 +148,7 @@ class _Link(asyncio.Protocol):
         self._read.clear()
         if self._answer is None or self._answer.done():
             return
+        self._answered = True
         if words.split(None, 2)[1] == b"200":
             self._answer.set_result(body)
         else:
@@ -150,7 +158,8 @@ class _Link(asyncio.Protocol):
         """See asyncio."""
         self._lost = True
         if self._answer is not None and not self._answer.done():
-            self._answer.set_exception(InputError("the service closed the connection"))
+            idle = self._answered and not self._read
+            self._answer.set_exception(_ClosedWhileIdle() if idle else InputError("the service closed the connection"))
 
     async def open(self) -> None:
         """Connects. Raises OSError."""
@@ -158,13 +167,18 @@ class _Link(asyncio.Protocol):
 
     async def ask(self, request: bytes) -> bytes:
         """The body of the answer. Raises InputError unless it is 200."""
-        if self._lost:
-            await self.open()
-        self._answer = asyncio.get_running_loop().create_future()
-        self._transport.write(request)
-        return await self._answer
+        while True:
+            if self._lost:
+                await self.open()
+            self._answer = asyncio.get_running_loop().create_future()
+            self._transport.write(request)
+            try:
+                return await self._answer
+            except _ClosedWhileIdle:  # never twice for one connection, as a new one has answered nothing
+                continue
 
     def close(self) -> None:
         """Lets go of the connection."""
         self._answer = None
-        self._transport.close()
+        if not self._lost:
+            self._transport.close()

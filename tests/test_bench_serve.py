@@ -25,7 +25,8 @@ def test_a_load_on_a_service_of_its_own(store: str, tmp_path: Path, capsys: pyte
     assert [re.split("  +", line)[1] for line in lines] == ["1 connection", "3 connections", "200 a second"]
     told = json.loads((tmp_path / "out" / "loads.json").read_text())
     for row in told["loads"]:
-        assert len(row["latency"]) == 60 and 0 < row["p50"] <= row["p99"] <= row["most"] and row["users"] == 5
+        assert len(row["latency"]) == 60 and 0 < row["p50"] <= row["p99"] <= row["most"]
+        assert 4.5 < row["users"] <= 5  # prices may keep a user from an item
         low, high = sorted(row["latency"])[29:31]
         assert low - 0.01 <= row["p50"] <= high + 0.01
     page = (tmp_path / "out" / "report.html").read_text()
@@ -51,6 +52,7 @@ def test_connections_that_the_service_closed_are_made_again() -> None:
             self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
 
     with socketserver.ThreadingTCPServer(("127.0.0.1", 0), OneAnswer) as server:
+        server.daemon_threads = True
         threading.Thread(target=server.serve_forever, daemon=True).start()
         host, port = server.server_address[:2]
         load = open_loop((str(host), int(port)), lambda number: b"GET / HTTP/1.1\r\n\r\n", 20, 2, 200.0)
