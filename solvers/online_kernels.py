@@ -4,12 +4,10 @@ import numba as nb
 import numpy as np
 
 from .first_come_kernels import kth_largest
-from .place_values import PLACES, bid_at, value_at
+from .place_values import price_at
 
 BAD_USER, BAD_SCORE, TWICE = -1, -2, -3
 """What `choose` returns for a user row that does not exist, a score that is no number >= 0, a user given twice."""
-
-MOST_PLACES = int(PLACES[-1])
 
 
 @nb.njit(cache=True, nogil=True)
@@ -25,17 +23,13 @@ def set_price(  # noqa: PLR0917
 ) -> None:
     """Writes the user's price into now float32[users], infinity without places left; clock = gone, rest, correction.
 
-    values float32[users, shares, places]: what keeping the place is worth with the `rest` of a day to come (`value_at`);
-    with more places than these, of bids float32[users, n] the one that as many of a day's bids exceed as there are places
-    for each day of the rest. price float64[users]: times exp(correction * (share of the capacity used - gone)). All of
-    size 0: nothing.
+    bids float32[users, n] and values uint16[users, shares, places]: see `price_at`, with the `rest` of a day to come.
+    price float64[users]: times exp(correction * (share of the capacity used - gone)). All of size 0: nothing.
     """
     if left[u] <= 0:
         now[u] = np.inf
-    elif bids.size > 0 and left[u] <= MOST_PLACES:
-        now[u] = value_at(values[u], left[u], clock[1])
     elif bids.size > 0:
-        now[u] = bid_at(bids[u], (left[u] - 0.5) / clock[1])
+        now[u] = price_at(bids[u], values[u], left[u], clock[1])
     elif price.size == 0 or price[u] == 0.0:
         now[u] = 0.0
     else:

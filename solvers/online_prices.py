@@ -46,8 +46,8 @@ class BidCurves:
     """The largest bids that a day of ``items`` items brings for each user: float32[users, n], falling, 4 n bytes a user.
 
     A bid is what an item would give for the place beyond its next best user. With r places left and a share s of a day's
-    items still to come, the right price is what the r-th place is worth to the best rule that does not know the order
-    (`place_values`); with very many places, the bid of rank r / s: as many as there are places are expected above it.
+    items still to come, the price is about the bid of rank r / s: as many as there are places are expected above it; how
+    much lower or higher says `place_values`.
     """
 
     bids: np.ndarray
@@ -79,10 +79,10 @@ def curves_of(problem: Problem, price: np.ndarray, most: int) -> BidCurves:
 
 
 def kernel_prices(prices: Any, most: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(price float64, bids float32, values float32) as the kernels take them for capacities up to `most`, size 0 for what
-    is not there.
+    """(price float64, bids float32, values uint16) as the kernels take them for capacities up to `most`, size 0 for what is
+    not there.
     """
     if isinstance(prices, BidCurves):
         return np.zeros(0), prices.bids, place_values(prices.bids, most)
     price = prices.price if isinstance(prices, UserPrices) else np.zeros(0)
-    return price, np.zeros((0, 1), np.float32), np.zeros((0, 1, 1), np.float32)
+    return price, np.zeros((0, 1), np.float32), np.zeros((0, 1, 1), np.uint16)
