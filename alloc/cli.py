@@ -160,6 +160,7 @@ def nightly(
     same command is given again. One that was published already is not computed again.
     """
     from .config import load_config
+    from .errors import InputError
     from .night import run_night
     from .progress import make_progress
     from .show import run_summary
@@ -167,6 +168,8 @@ def nightly(
     chosen = {"engine": engine, "workers": workers}
     named = [f"{key}={json.dumps(value)}" for key, value in chosen.items() if value is not None]
     settings = load_config(config, [*_overrides(data, out, overrides, day, device), *named])
+    if workers is not None and settings.engine == "local":
+        raise InputError(f"--workers {workers} needs --engine threads or ray; the engine is local")
     result = run_night(settings, make_progress())
     print(run_summary(result.run_dir, result.metrics))
 

@@ -12,19 +12,25 @@ from ..solvers.search_result import SearchResult
 from ..solvers.sequential import FirstComeLists
 from ..solvers.solve import solve
 from .config import AllocationOptions
+from .device import auction_on
 from .partitions import Engine, given, ranges
 from .sources import USER_SIDE
 
 USERS_AT_ONCE = 16_384
 
 
-def search_found(lists: CandidateLists, capacity: np.ndarray, options: AllocationOptions, threads: int) -> SearchResult:
-    """First come over these candidates, and an allocation of them to the gap asked for; its bound covers them alone."""
+def search_found(
+    lists: CandidateLists, capacity: np.ndarray, options: AllocationOptions, threads: int, device: str = "cpu"
+) -> SearchResult:
+    """First come over these candidates, and an allocation of them to the gap asked for, by the auction on the device; its
+    bound covers them alone.
+    """
     begin = time.perf_counter()
     problem = lists.problem(options.demand, capacity)
     first = FirstComeLists(lists, np.sort(solve(problem, "first-come", threads=threads).chosen))
     seconds = time.perf_counter() - begin
-    allocation = solve(problem, gap=options.gap, time_limit=options.time_limit, threads=threads)
+    gap, limit = options.gap, options.time_limit
+    allocation = solve(problem, auction_on(device), gap=gap, time_limit=limit, threads=threads)
     covers = replace(allocation, bound_covers="candidates")
     return SearchResult(problem, covers, lists.found, first, (), None, seconds)
 

@@ -12,6 +12,9 @@ from ..solvers.errors import SolverError
 from .errors import InputError
 from .partitions import AHEAD, Parts, Shared, made, one_thread_each
 
+RETRIES = 5
+"""How often a part is made again whose worker was lost."""
+
 PATIENCE = 1800.0
 """Seconds without any answer after which a stage is given up; a lost worker is back much sooner."""
 
@@ -58,18 +61,22 @@ class RayEngine:
         ray, kept = self._begun().ray, [(one.key, one.source) for one in shared]
         idle, running, answers = deque(self.actors), dict[Any, tuple[int, Any]](), dict[int, Any]()
         begun = told = 0
-        while told < len(parts):
-            while idle and begun < min(len(parts), told + AHEAD * self.workers):
-                actor = idle.popleft()
-                running[actor.compute.remote(work, kept, parts[begun])] = begun, actor
-                begun += 1
-            answer = _first(ray, list(running))
-            number, actor = running.pop(answer)
-            idle.append(actor)
-            answers[number] = _value(ray, answer)
-            while told in answers:
-                yield answers.pop(told)
-                told += 1
+        try:
+            while told < len(parts):
+                while idle and begun < min(len(parts), told + AHEAD * self.workers):
+                    actor = idle.popleft()
+                    running[actor.compute.remote(work, kept, parts[begun])] = begun, actor
+                    begun += 1
+                answer = _first(ray, list(running))
+                number, actor = running.pop(answer)
+                idle.append(actor)
+                answers[number] = _value(ray, answer)
+                while told in answers:
+                    yield answers.pop(told)
+                    told += 1
+        finally:
+            if running:  # an error, or nobody wants the rest: nothing that follows shall wait for it
+                self._kill()
 
     def rest(self) -> None:
         """See `Engine`. A Ray that was started here stays, for a solve that needs it."""
@@ -84,9 +91,9 @@ class RayEngine:
         self._room.close()
 
     def _kill(self) -> None:
-        for actor in self.actors:
-            assert self._places is not None
-            self._places.ray.kill(actor)
+        if self._places is not None and self._places.ray.is_initialized():
+            for actor in self.actors:
+                self._places.ray.kill(actor)
         self.actors = []
 
     def _begun(self) -> Places:
@@ -97,7 +104,7 @@ class RayEngine:
             except SolverError as error:
                 raise InputError(f"engine ray: {error}") from None
         if not self.actors:
-            options = {"max_restarts": -1, "max_task_retries": -1, **self._places.options}
+            options = {"max_restarts": -1, "max_task_retries": RETRIES, **self._places.options}
             actor = self._places.ray.remote(**options)(PartWorker)
             self.actors = [actor.remote() for _ in range(self.workers)]
         return self._places
@@ -116,5 +123,8 @@ def _value(ray: Any, answer: Any) -> Any:
         return ray.get(answer, timeout=PATIENCE)
     except ray.exceptions.RayTaskError as error:
         raise error.cause from None
-    except ray.exceptions.RayError as error:  # a worker that cannot start, a store that is full
+    except ray.exceptions.RayActorError as error:
+        lost = f"a worker was lost {RETRIES + 1} times at one part (out of memory?)"
+        raise InputError(f"engine ray: {lost}: {one_line(error)}") from None
+    except ray.exceptions.RayError as error:  # a store that is full
         raise InputError(f"engine ray: {one_line(error)}") from None

@@ -10,7 +10,6 @@ from ..solvers.allocation import Allocation, Status
 from ..solvers.candidate_lists import CODES
 from ..solvers.certificate import relative_gap
 from ..solvers.distributed.solver import Distributed
-from ..solvers.errors import SolverError
 from ..solvers.online_prices import bid_curves
 from ..solvers.problem import Problem
 from ..solvers.solve import solve
@@ -18,7 +17,6 @@ from ..solvers.step import Solver
 from .artifacts import load_array, load_json, save_arrays, save_json
 from .config import AllocationOptions
 from .device import auction_on
-from .errors import InputError
 from .night_view import NightView, load_view
 from .parquet import write_parquet
 from .schema import ARRIVALS_KEY, DAY_START_KEY, QUARTERS, SCHEMA_VERSION
@@ -35,13 +33,8 @@ def run(context: StageContext) -> None:
     searched = np.array(load_array(folder / "chosen.npy"))
     prices = np.array(load_array(folder / "prices.npy"))
     threads, device = context.threads, context.config.device
-    try:
-        workers = _workers(context)
-        allocation = allocate(
-            problem, options, prices, searched, about, threads=threads, workers=workers, device=device
-        )
-    except SolverError as error:  # workers cannot be had, or were lost for good
-        raise InputError(f"allocation: {error}") from None
+    workers = _workers(context)
+    allocation = allocate(problem, options, prices, searched, about, threads=threads, workers=workers, device=device)
     if allocation.status is Status.INTERRUPTED:
         raise KeyboardInterrupt  # half a solve is not a night's answer
     item, user = problem.item_of(allocation.chosen), problem.user[allocation.chosen]

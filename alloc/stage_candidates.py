@@ -28,7 +28,8 @@ def run(context: StageContext) -> None:
     if context.config.retrieval.search == "all_pairs":
         found = _over_all_pairs(context, scorer, capacity)
     else:
-        found = search_found(_lists(context, scorer, capacity), capacity, context.config.allocation, context.threads)
+        lists, config = _lists(context, scorer, capacity), context.config
+        found = search_found(lists, capacity, config.allocation, context.threads, config.device)
     if found.allocation.status is Status.INTERRUPTED:
         raise KeyboardInterrupt  # half a search is not a night's answer
     _save(context, found, capacity)

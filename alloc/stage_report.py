@@ -55,7 +55,8 @@ def gather_metrics(context: StageContext) -> dict[str, object]:
         | {key: retrieval[key] for key in ("similar_by", "similar_users_by")},
         "seconds": dict(context.seconds),
         "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
-        "engine": context.engine.name,
+        "engine": _engine(context),
+        "device": context.config.device,
         "notes": [*night["notes"], *evaluation["notes"], *_empty_note(context), *_engine_note(context)],
     }
     if "outcome" in evaluation:
@@ -69,9 +70,13 @@ def _empty_note(context: StageContext) -> list[str]:
     return [] if matches else [f"No match was made: {cause}."]
 
 
+def _engine(context: StageContext) -> str:
+    """Whether workers allocated, as in the report's key: not what they ran on, which changes nothing."""
+    return "local" if context.config.engine == "local" else "workers"
+
+
 def _engine_note(context: StageContext) -> list[str]:
-    name = context.engine.name
-    return [] if name == "local" else [f"Parts of the stages and the auction ran on workers: engine {name}."]
+    return [] if _engine(context) == "local" else ["The allocation is that of the auction over workers (engine)."]
 
 
 def share_by_source(allocation: Path) -> dict[str, float]:

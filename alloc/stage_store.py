@@ -16,6 +16,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from ..solvers.errors import SolverError
 from .artifacts import canonical_json, file_records, find_damage, load_json, remove, rename_folder, save_json
 from .config import Config, effective_config, result_settings
 from .errors import InputError
@@ -128,12 +129,22 @@ def _run(stage: Stage, key: str, folder: Path, context: StageContext) -> Finishe
 
 
 def _fill(stage: Stage, context: StageContext) -> None:
-    """Call the stage's function; an OSError that names no file, as those of some libraries, names the folder."""
+    """Call the stage's function; an OSError that names no file, as those of some libraries, names the folder.
+
+    Raises InputError where a solver or a device has no room or no workers: other settings help.
+    """
     try:
         stage.function()(context)
     except OSError as error:
         error.filename = error.filename or str(context.out)
         raise
+    except SolverError as error:
+        raise InputError(f"{stage.name}: {error}") from error
+    except RuntimeError as error:
+        if type(error).__name__ != "OutOfMemoryError":  # torch's, which need not be loaded for this
+            raise
+        said = str(error).splitlines()[0]
+        raise InputError(f"{stage.name}: the device has too little memory ({said}); use device=cpu") from error
 
 
 def _context(

@@ -34,6 +34,26 @@ def interruptible(clock: Clock) -> Iterator[None]:
         _running.remove(clock)
 
 
+@contextmanager
+def interrupts_held() -> Iterator[None]:
+    """Inside, Ctrl-C waits: what must not be broken off half-way goes on, then KeyboardInterrupt is raised.
+
+    Only in the main thread and only where Ctrl-C would do something of Python's.
+    """
+    handler, pressed = signal.getsignal(signal.SIGINT), []
+    in_main = threading.current_thread() is threading.main_thread()
+    if not in_main or not callable(handler):
+        yield
+        return
+    signal.signal(signal.SIGINT, lambda *given: pressed.append(given))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, handler)
+    if pressed:
+        handler(*pressed[0])
+
+
 def _tell(number: int, frame: FrameType | None) -> None:
     if all(clock.interrupted for clock in _running):
         raise KeyboardInterrupt

@@ -10,11 +10,9 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-import torch
 from scipy import sparse
 from scipy.optimize import linprog
 
-from dualrec.alloc.errors import InputError
 from dualrec.alloc.night import NightResult
 from dualrec.alloc.publish import verify_run
 from dualrec.alloc.tables import Tables
@@ -451,10 +449,3 @@ def test_a_night_without_any_match_says_so(night: Night, tmp_path: Path) -> None
     result = night(tmp_path / "out", "allocation.capacity=0")
     assert result.metrics["allocation"]["matches"] == 0
     assert any("No match was made" in note for note in result.metrics["notes"])
-
-
-def test_a_device_that_is_not_there_is_refused(night: Night, tmp_path: Path, small_data: Path) -> None:
-    if torch.cuda.is_available():
-        pytest.skip("there is a CUDA device")
-    with pytest.raises(InputError, match="torch finds no such device"):
-        night(tmp_path, "retrieval.device=cuda", data=small_data)

@@ -152,8 +152,8 @@ def test_a_night_by_workers_has_the_bytes_of_one_process(night: Night, alone: Ni
     for number, result in spread.items():
         assert written(tmp_path / str(number)) == written(out_of(alone))
         assert without_seconds(tmp_path / str(number)) == without_seconds(out_of(alone))
-        assert result.metrics["engine"] == "threads"
-        assert any("engine threads" in note for note in result.metrics["notes"])
+        assert result.metrics["engine"] == "workers"
+        assert any("auction over workers" in note for note in result.metrics["notes"])
     both = [written(tmp_path / str(number), ("allocation", "evaluation", "serving")) for number in spread]
     assert both[0] == both[1]
     assert spread[2].run_dir.name == spread[3].run_dir.name != alone.run_dir.name

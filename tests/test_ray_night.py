@@ -89,6 +89,20 @@ def test_answers_in_order_and_errors() -> None:
     engine.close()
 
 
+def end(part: int) -> None:
+    os.kill(os.getpid(), signal.SIGKILL if part == 1 else 0)
+
+
+@pytest.mark.usefixtures("ray_here")
+def test_a_part_that_always_loses_its_worker_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ray_partitions, "RETRIES", 1)
+    engine = RayEngine(2)
+    with pytest.raises(InputError, match="a worker was lost 2 times at one part"):
+        list(engine.run(end, range(3)))
+    assert list(engine.run(power, range(2), engine.share(given, 5))) == [1, 5]
+    engine.close()
+
+
 @pytest.mark.usefixtures("ray_here")
 def test_more_workers_than_ray_has_room_for(night: Night, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=f"Ray has {WORKERS} CPUs, expected 9: one for each worker"):
@@ -102,7 +116,7 @@ def test_a_night_on_two_workers_and_on_three_of_which_some_are_killed(
     two, three = tmp_path / "two", tmp_path / "three"
     calm = night(two, "engine=ray", "workers=2")
     assert written(two) == written(alone)
-    assert calm.metrics["engine"] == "ray"
+    assert calm.metrics["engine"] == "workers"
     assert calm.metrics["allocation"]["solver"] == "distributed"
     KillingEngine.killed = []
     monkeypatch.setattr(ray_partitions, "RayEngine", KillingEngine)
@@ -169,6 +183,20 @@ def test_ctrl_c_ends_the_workers(small_night: tuple[str, ...], tmp_path: Path) -
     said, _ = process.communicate(timeout=60)
     assert process.returncode == 130
     assert said.splitlines()[-1] == "dualrec: interrupted; run the same command again to continue"
+    until(lambda: all(stat(one)[:1] in ([], ["Z"]) for one in there))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
+@pytest.mark.parametrize("later", [0.0, 0.3, 0.8, 1.5, 2.5])
+def test_ctrl_c_while_ray_starts(later: float, small_night: tuple[str, ...], tmp_path: Path) -> None:
+    process = begin(tmp_path / "out", small_night)
+    until(lambda: descendants(process.pid))
+    time.sleep(later)
+    there = descendants(process.pid)
+    process.send_signal(signal.SIGINT)
+    said, _ = process.communicate(timeout=60)
+    assert process.returncode == 130, said
     until(lambda: all(stat(one)[:1] in ([], ["Z"]) for one in there))
 
 

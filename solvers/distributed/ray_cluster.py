@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from ..errors import SolverError
+from ..interrupt import interrupts_held
 
 ROOM_PATIENCE = 60.0
 """Seconds to wait for free CPUs of a cluster that others use as well."""
@@ -70,7 +71,11 @@ def _connect(ray: Any, workers: int) -> None:
     _Started.cluster = address != "local"
     here = {} if _Started.cluster else {"num_cpus": workers, "include_dashboard": False}
     try:
-        ray.init(address=address, log_to_driver=False, configure_logging=False, **here)
+        with interrupts_held():  # in the middle, Ray would leave processes behind
+            ray.init(address=address, log_to_driver=False, configure_logging=False, **here)
+    except KeyboardInterrupt:
+        ray.shutdown()
+        raise
     except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
         what = f"no Ray answers at {address}" if _Started.cluster else "Ray does not start on this machine"
         raise SolverError(f"{what}: {one_line(error)}") from error

@@ -10,6 +10,9 @@ from .messages import PATIENCE, FolderMessages
 from .ray_cluster import Places, one_line, room_for
 from .worker import Worker
 
+RETRIES = 100
+"""How often a call is made again whose worker was lost: each is about a second of rounds."""
+
 
 class Actor:
     """A worker in a process of its own. It reads its shards at the first call, so that what is wrong with them is an answer
@@ -37,7 +40,7 @@ class RayEngine:
     def __init__(self, folder: Path, messages: Path, workers: int, places: Places) -> None:
         self.workers, self._ray, self._messages = workers, places.ray, FolderMessages(messages)
         self._messages.probe()
-        made: Any = self._ray.remote(**places.options, max_restarts=-1, max_task_retries=-1)(Actor)
+        made: Any = self._ray.remote(**places.options, max_restarts=-1, max_task_retries=RETRIES)(Actor)
         paths = str(folder.absolute()), str(messages.absolute())
         self.actors: list[Any] = [made.remote(*paths, number, workers) for number in range(workers)]
 
