@@ -13,7 +13,9 @@ from .stage import Stage
 from .stage_list import STAGES
 from .stage_store import FinishedStage
 
-RULES = ("first_come", "prices", "corrected", "bid_curves")
+RULES = ("first_come", "prices", "corrected", "bid_curves", "own_prices", "own_bids")
+"""The last two know the day that comes."""
+
 ARRIVAL_STAGES = (
     *(stage for stage in STAGES if stage.name not in {"evaluation", "report"}),
     Stage(

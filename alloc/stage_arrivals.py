@@ -7,7 +7,7 @@ from ..models.pair_scores import PairScorer
 from ..solvers.online import OnlineRule
 from ..solvers.online_prices import UserPrices
 from ..solvers.price_rounds import search_candidates
-from .arrivals import replay_arrivals
+from .arrivals import own_bids, replay_arrivals
 from .artifacts import load_array, save_json
 from .errors import EmptyDayError
 from .new_item import NewItem
@@ -21,7 +21,8 @@ from .tables import Tables
 
 
 def run(context: StageContext) -> None:
-    """Write `arrivals.json`: the value of each rule on the scores of the published files, and the certified best value.
+    """Write `arrivals.json`: the value of each rule on the scores of the published files, the certified best value, and what
+    two rules would reach that know the day: its own prices, left as they are, and its own bids without their order.
 
     Raises EmptyDayError where the next day has no new items.
     """
@@ -52,6 +53,14 @@ def run(context: StageContext) -> None:
         threads=context.threads,
         progress=context.progress.task("all pairs", len(items) * (options.rounds + 2)).advance,
     )
+    own = found.allocation.user_prices
+    known = {
+        "own_prices": OnlineRule(prices.capacity, UserPrices(own, 0.0)),
+        "own_bids": OnlineRule(
+            prices.capacity, own_bids(scorer.rows, demand, own, int(prices.capacity.max(initial=0)))
+        ),
+    }
+    values |= replay_arrivals(scorer.rows, demand, gone, known, context.progress.task("day known", len(items)).advance)
     best = {"value": found.allocation.value, "bound": found.allocation.bound, "gap": found.allocation.gap}
     save_json(context.out / "arrivals.json", {"items": len(items), "values": values, "best": best})
 

@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dualrec.alloc.arrivals import replay_arrivals
+from dualrec.alloc.arrivals import own_bids, replay_arrivals
 from dualrec.alloc.config import Config, load_config
 from dualrec.alloc.errors import InputError
 from dualrec.alloc.evaluate_arrivals import RULES, evaluate_arrivals
 from dualrec.alloc.progress import NullProgress
 from dualrec.solvers.online import OnlineRule
-from dualrec.solvers.online_prices import UserPrices
+from dualrec.solvers.online_prices import UserPrices, curves_of
 from dualrec.solvers.problem import Problem
 
 
@@ -33,6 +33,18 @@ def test_the_replay_is_the_rules_own_over_all_pairs(seed: int, items: int, users
     for name, rule in rules.items():
         chosen = OnlineRule(capacity, rule).run(problem, gone)
         np.testing.assert_allclose(found[name], scores.ravel()[chosen].sum(dtype=np.float64))
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(0, 300), st.integers(1, 9))
+def test_bids_of_a_day_are_those_of_the_problem_of_all_pairs(seed: int, items: int, users: int) -> None:
+    rng = np.random.default_rng(seed)
+    scores = (rng.random((items, users)) * (rng.random((items, users)) < 0.8)).astype(np.float32)
+    demand, price = rng.integers(0, 4, items), rng.random(users) / 2
+    found = own_bids(lambda rows: scores[rows], demand, price, 3)
+    indptr = np.arange(items + 1) * users
+    problem = Problem.from_csr(indptr, np.tile(np.arange(users), items), scores.ravel(), demand, np.full(users, 3))
+    expected = curves_of(problem, price, 3)
+    assert found.bids.tobytes() == expected.bids.tobytes() and found.items == expected.items
 
 
 @pytest.fixture
