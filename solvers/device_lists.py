@@ -60,7 +60,10 @@ class DeviceLists:
         self._no_row()
 
     def add(self, row: torch.Tensor, edge: torch.Tensor, user: torch.Tensor) -> None:
-        """Edges that items lost, int64[n] each; the row is `count` or more where there is none. A full list is given up."""
+        """Edges that items lost, int64[n] each; the row is `count` or more where there is none. A full list is given up.
+
+        edge  inside the rows or their `size`, where there is none too
+        """
         row = row.clamp(max=self.count)
         row, order = torch.sort(torch.where(self.rest[row] < torch.inf, row, self.count), stable=True)
         edge, user = edge[order], user[order]

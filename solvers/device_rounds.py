@@ -217,7 +217,8 @@ class DeviceRounds:
         self.waits[lost_row] = True
         if self._listing:
             back = torch.cat([torch.where(refused, row, no_row), lost_row])
-            self.lists.add(back, torch.cat([kept.edge, kept.lost]), torch.cat([kept.user, kept.user]))
+            edge = torch.where(back < no_row, torch.cat([kept.edge, kept.lost]), no_edge)
+            self.lists.add(back, edge, torch.cat([kept.user, kept.user]))
         self.waits[no_row] = False
 
 

@@ -90,6 +90,23 @@ def test_small_blocks_and_rare_looks_find_it_too(monkeypatch: pytest.MonkeyPatch
     assert answer.value >= solve(problem, "min-cost-flow").value * (1 - 1e-3)
 
 
+@devices
+@pytest.mark.parametrize("seed", range(6))
+def test_a_last_bucket_of_one_long_row(device: str, seed: int) -> None:
+    """Bids that are none must point into the rows, however long the list was that they were taken from."""
+    rng = np.random.default_rng(seed)
+    users, items = 600, 50
+    length = np.full(items, 500)
+    length[-1] = 140 + seed  # over LONG: it has a list, and is alone in the last bucket
+    user = np.concatenate([np.sort(rng.choice(users, count, replace=False)) for count in length])
+    score = (rng.lognormal(size=users)[user] * rng.lognormal(size=user.size)).astype(np.float32)
+    problem = Problem.from_csr(np.append(0, np.cumsum(length)), user, score, np.full(items, 30), np.full(users, 2))
+    answer, exact = solve(problem, DeviceAuction(device=device), gap=1e-3), solve(problem, "min-cost-flow")
+    check(problem, answer.chosen)
+    assert answer.gap <= 1e-3
+    assert exact.value * (1 - 1e-3) <= answer.value <= exact.value * (1 + 1e-12)
+
+
 class TestLimits:
     def test_step_limit_and_passes_end_with_the_best_answer(self) -> None:
         problem = TightFlat(items=60, users=450, candidates=400).make()
