@@ -81,12 +81,14 @@ class DevicePlaces:
     def _table(self, one: Table) -> torch.Tensor:
         return self.slot[one.begin : one.begin + one.users * one.width].view(one.users, one.width)
 
-    def keep(self, user: torch.Tensor, bid: torch.Tensor, dear: torch.Tensor, edge: torch.Tensor) -> Kept:
+    def keep(  # noqa: PLR0917
+        self, user: torch.Tensor, bid: torch.Tensor, dear: torch.Tensor, edge: torch.Tensor, only_free: bool = False
+    ) -> Kept:
         """Lets users keep the best of what they hold and these bids, and sets their prices.
 
         user int64[n], `users` where there is no bid; bid, dear float32[n] >= 0: what is offered where all the user's bids
         find a free place, and where they do not; edge int64[n] < 2^32. Among equals the bid that is held, then the one
-        that stands first. One sort of n keys, then one of the places of the users with bids, a user at a time.
+        that stands first; with `only_free` nobody who holds a place loses it. One sort of n keys, then one of the places of the users with bids, a user at a time.
         """
         key, turn = torch.sort(user << 32 | (0x7FFFFFFF - _bits(dear)), stable=True)
         user = key >> 32
@@ -95,7 +97,7 @@ class DevicePlaces:
         value = torch.where(full, _bits(dear)[turn], _bits(bid)[turn])
         place = torch.where(rank < self.count[user], self.start[user] + rank, self._none)
         held = self.slot[place]
-        taken = value > held >> 32
+        taken = (value > held >> 32) & (held < 0) if only_free else value > held >> 32
         edge, displaced = edge[turn], taken & (held >= 0)
         self.slot[torch.where(taken, place, self._none)] = value << 32 | (LOW - edge)
         self.slot[self._none] = NONE

@@ -121,8 +121,8 @@ class DeviceRounds:
         return look
 
     def close(self, look: Look, stop: Callable[[], bool]) -> Look:
-        """Fills what is missed with users who have places free, best first; a user takes the best scores. No prices change
-        that matter: take them before. Ends with nobody waiting, unless after CLOSING_ROUNDS.
+        """Fills what is missed with users who have places free, best first; a user takes the best scores, and
+        nobody loses a place. No prices change that matter: take them before. Ends with nobody waiting, unless after CLOSING_ROUNDS.
         """
         self.lists.forget()
         self._listing, look = False, self.look()
@@ -164,13 +164,13 @@ class DeviceRounds:
         self.rounds += 1
 
     def _bid(self, offers: Offers, eps: float | None) -> None:
-        """Users choose among these bids; eps None: items bid all that the score says."""
+        """Users choose among these bids; eps None: items bid all that the score says, for free places only."""
         score, most = offers.score, offers.score.shape[1]
         bid = score if eps is None else score - offers.least
         dear = score if eps is None else torch.minimum(bid + eps, score)
         bidder = torch.where(offers.made, offers.user, self.rows.users).view(-1)
         bid, dear, edge = bid.clamp(min=0).reshape(-1), dear.clamp(min=0).reshape(-1), offers.edge.reshape(-1)
-        kept = self.places.keep(bidder, bid, dear, edge)
+        kept = self.places.keep(bidder, bid, dear, edge, only_free=eps is None)
         self.waits[torch.where(offers.again, offers.row, self.rows.count)] = True
         self._mark(offers.row[kept.turn // most], kept)
 
