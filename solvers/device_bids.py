@@ -11,8 +11,9 @@ from .device_rows import Bucket, DeviceRows
 class Offers(NamedTuple):
     """Bids of n items, at most `most` each, best first.
 
-    row int64[n]; user, edge int64[n, most] (the rows' `size` where the row is none), score float32[n, most], made bool[n, most]: whether it is a bid; least
-    float32[n, 1]: the net value of the next best edge; again bool[n]: the item would bid for more, and waits again
+    row int64[n]; user, edge int64[n, most]: the rows' `size` where the row is none; score float32[n, most], made
+    bool[n, most]: whether it is a bid; least float32[n, 1]: the net value of the next best edge; again bool[n]: the item
+    would bid for more, and waits again
     """
 
     row: torch.Tensor

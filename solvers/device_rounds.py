@@ -7,7 +7,7 @@ import torch
 
 from .device_bids import Offers, list_rest, offers_of_lists, offers_of_rows
 from .device_lists import ROOM, DeviceLists
-from .device_places import DevicePlaces, Kept, degrees
+from .device_places import DevicePlaces, Kept, degrees, spread
 from .device_rows import DeviceRows
 
 FIRST_BLOCK = 64
@@ -122,7 +122,8 @@ class DeviceRounds:
 
     def close(self, look: Look, stop: Callable[[], bool]) -> Look:
         """Fills what is missed with users who have places free, best first; a user takes the best scores, and
-        nobody loses a place. No prices change that matter: take them before. Ends with nobody waiting, unless after CLOSING_ROUNDS.
+        nobody loses a place. No prices change that matter: take them before. Ends with nobody waiting, unless after
+        CLOSING_ROUNDS.
         """
         self.lists.forget()
         self._listing, look = False, self.look()
@@ -210,8 +211,10 @@ class DeviceRounds:
         rows.user[torch.where(kept.taken, kept.edge, no_edge)] = (kept.user + users).to(torch.int32)
         rows.user[torch.where(kept.displaced, kept.lost, no_edge)] = kept.user.to(torch.int32)
         rows.user[no_edge] = 2 * users
-        self.load.index_add_(0, row, kept.taken.to(torch.int32))
-        self.load.index_add_(0, lost_row, -kept.displaced.to(torch.int32))
+        added = torch.where(kept.taken, row, spread(row, no_row))
+        self.load.index_add_(0, added, kept.taken.to(torch.int32))
+        added = torch.where(kept.displaced, lost_row, spread(row, no_row))
+        self.load.index_add_(0, added, -kept.displaced.to(torch.int32))
         refused = ~kept.taken & (kept.user < users)
         self.waits[torch.where(refused, row, no_row)] = True
         self.waits[lost_row] = True

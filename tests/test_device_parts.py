@@ -17,7 +17,7 @@ from dualrec.solvers import (
 )
 from dualrec.solvers.block_state import Rows
 from dualrec.solvers.device_auction import DeviceAuction
-from dualrec.solvers.device_places import DevicePlaces, degrees
+from dualrec.solvers.device_places import DevicePlaces, degrees, runs
 from dualrec.solvers.device_rounds import DeviceRounds, Look, Queue
 from dualrec.solvers.errors import ProblemError
 from dualrec.solvers.instances import SCORE_KINDS, Ragged, Skewed, TightFlat
@@ -197,6 +197,16 @@ class TestPlaces:
             told = places.keep(*sides, only_free=number == 1)
         assert told.edge[told.taken].tolist() == [3] and not told.displaced.any()
         assert places.free.tolist() == [0, 0, 0] and places.price[:2].tolist() == [1, 2]
+
+    @devices
+    @settings(max_examples=60, deadline=None)
+    @given(user=st.lists(st.integers(0, 5), max_size=30).map(sorted))
+    def test_runs_of_equal_users(self, device: str, user: list[int]) -> None:
+        told = runs(torch.tensor(user, dtype=torch.int64, device=device))
+        first = {one: user.index(one) for one in user}
+        assert told[0].tolist() == [sorted(first).index(one) for one in user]
+        assert told[1].tolist() == [at - first[one] for at, one in enumerate(user)]
+        assert told[2].tolist() == [user.count(one) for one in user]
 
     def test_users_of_each_edge_are_counted(self) -> None:
         user = torch.tensor([0, 2, 2, 8, 9, 2], dtype=torch.int32)
