@@ -141,7 +141,7 @@ def degrees(user: torch.Tensor, users: int) -> torch.Tensor:
 
 
 def spread(like: torch.Tensor, count: int) -> torch.Tensor:
-    """Numbers below `count` in turn, of the length and type of `like`: where to add zeros, as one address takes them in turn."""
+    """Numbers below `count` in turn, as long and of the type as `like`: where to add zeros that would wait at one place."""
     return torch.arange(like.numel(), dtype=like.dtype, device=like.device).remainder_(count)
 
 

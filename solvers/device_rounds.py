@@ -22,6 +22,9 @@ BLOCK_EDGES = {"cuda": 1 << 26, "cpu": 1 << 22}
 EDGES_OF_A_BID = 8
 """Edges that take as much memory in a round as a bid."""
 
+ROUND_READS = 5_000
+"""Edges that are read about as fast as the operations of a round are launched."""
+
 BETWEEN_LOOKS = 4
 """Rounds that are launched between two looks of the host at who waits."""
 
@@ -67,7 +70,7 @@ class DeviceRounds:
     A round is about 80 operations of fixed size: read the block's rows or lists, select, sort the bids by user, keep, mark.
     The rows change with it: an item that holds an edge has `users` added to its user.
 
-    read    edges read so far, of items that waited or not
+    read    edges read by items that waited, up to the last look
     rounds  so far
     """
 
@@ -75,6 +78,7 @@ class DeviceRounds:
         """capacity int32[users] on the device of the rows."""
         device = rows.user.device
         self.rows, self.read, self.rounds = rows, 0, 0
+        self._read = torch.zeros((), dtype=torch.int64, device=device)
         self.places = DevicePlaces(capacity, degrees(rows.user, rows.users))
         self.load = torch.zeros(rows.count + 1, dtype=torch.int32, device=device)
         self.waits = rows.demand > 0
@@ -95,7 +99,7 @@ class DeviceRounds:
                 bids = self.waits[mine] if listed is None else self.waits[mine] & (listed == which)
                 told += [bids.sum(), torch.where(bids, missing[mine], 0).sum()]
                 queues.append((number, which))
-        *counts, held = torch.stack([*told, self.load.sum()]).tolist()
+        *counts, held, self.read = torch.stack([*told, self.load.sum(), self._read]).tolist()
         every = [Queue(*who, *counts[2 * k : 2 * k + 2]) for k, who in enumerate(queues)]
         return Look([one for one in every if one.waiting], held)
 
@@ -104,13 +108,19 @@ class DeviceRounds:
         one = self.rows.buckets[number]
         return self.lists.among(one.first, one.rows) if self._listing and one.first < self.lists.count else None
 
-    def run(self, eps: float, few: float, until: float, stop: Callable[[], bool]) -> Look:
+    @property
+    def work(self) -> int:
+        """Edges read so far, and ROUND_READS for each round."""
+        return self.read + ROUND_READS * self.rounds
+
+    def run(self, eps: float, few: float, until: float, stop: Callable[[], bool], least: float = 0.0) -> Look:
         """Rounds until nobody waits, few places are missed, `until` edges were read in all, or `stop()`.
 
-        few  share of the places held: so few that are missed end the bidding
+        few    share of the places held: so few that are missed end the bidding
+        least  of `work`, before the edges read end it
         """
         look = self.look()
-        while look.waiting and self.read < until and not stop():
+        while look.waiting and (self.read < until or self.work < least) and not stop():
             if self._size >= self._most and look.missing <= few * look.held:
                 break
             self._listing = self._listing or (self.lists.count > 0 and look.missing <= FEW_EACH * look.waiting)
@@ -161,7 +171,7 @@ class DeviceRounds:
                 if self._among(one.bucket) is not None:
                     list_rest(self.lists, row, found, asked)
             self._bid(offers, eps)
-            self.read += count * width
+            self._read += (row < self.rows.count).sum() * width
         self.rounds += 1
 
     def _bid(self, offers: Offers, eps: float | None) -> None:

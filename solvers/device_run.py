@@ -27,7 +27,7 @@ LISTED_EDGE = 8
 class DeviceRun:
     """What the steps on one problem share.
 
-    eps, passes  of the last step: in units of the score; reads of all edges
+    eps, passes, work  of the last step: in units of the score; reads of all edges; edges read and the rounds' share
     """
 
     def __init__(self, problem: Problem, goal: Goal, device: str) -> None:
@@ -35,7 +35,7 @@ class DeviceRun:
         self.problem, self.goal, self.device = problem, goal, device
         self._run = BlockRun(problem, goal.clock, Workers(1))
         self._rows = self._run.rows if self._run.joined is None else self._run.joined.rows
-        self.eps, self.passes = 0.0, 0.0
+        self.eps, self.passes, self.work = 0.0, 0.0, 0.0
         self._held: DeviceRows | None = None
         check_memory(
             needed_bytes(np.diff(self._rows.indptr), self._rows.score.itemsize, problem.capacity, device), device
@@ -45,26 +45,27 @@ class DeviceRun:
         """Eps at this share of the mean score, and not below what float32 can tell apart."""
         return self._run.finest_eps(share)
 
-    def step(self, share: float, few: float, passes: float) -> Step:
+    def step(self, share: float, few: float, passes: float, least: float) -> Step:
         """One auction with this eps for at most so many reads of all edges; what is left free is filled.
 
         share  eps as a share of the mean score
         few    share of the places held: so few places that are still bid for end the bidding
+        least  work that is done before the reads end it: see `DeviceRounds.run`
         """
         self.eps = self.finest_eps(share)
         try:
             with _one_thread(), torch.no_grad():
-                return self._step(few, passes)
+                return self._step(few, passes, least)
         except torch.OutOfMemoryError as error:
             raise SolverError(f"the auction ran out of memory on device {self.device!r}: {error}") from error
 
-    def _step(self, few: float, passes: float) -> Step:
+    def _step(self, few: float, passes: float, least: float) -> Step:
         stop = lambda: self.goal.clock.stop  # noqa: E731
         rows = self._on_device()
         rounds = DeviceRounds(rows, torch.tensor(self.problem.capacity, device=self.device))
-        look = rounds.run(self.eps, few, passes * rows.size, stop)
+        look = rounds.run(self.eps, few, passes * rows.size, stop, least)
         price = rounds.places.price[: self.problem.users].cpu().numpy()
-        self.passes, bidding = rounds.read / max(1, rows.size), look.waiting
+        self.passes, self.work, bidding = rounds.read / max(1, rows.size), rounds.work, look.waiting
         unfilled = rounds.close(look, stop).waiting > 0
         chosen = rows.edges_of(rounds.held().cpu().numpy(), self._rows.indptr)
         notes = {"eps": self.eps, "passes": self.passes, "rounds": rounds.rounds, "device": self.device}

@@ -107,6 +107,20 @@ def test_a_last_bucket_of_one_long_row(device: str, seed: int) -> None:
     assert exact.value * (1 - 1e-3) <= answer.value <= exact.value * (1 + 1e-12)
 
 
+@devices
+@pytest.mark.parametrize("seed", [4, 18])
+def test_a_small_problem_of_ties_takes_more_reads_than_200(device: str, seed: int) -> None:
+    """All users are worth the same to an item: a price war."""
+    rng, items, users = np.random.default_rng(seed), 20, 52
+    score = np.ceil(rng.random((items, 1)) * np.ones(users) * 5).astype(np.float32).ravel()
+    kept = np.sort(rng.permutation(items * users)[:400])
+    item, user = np.divmod(kept, users)
+    indptr = np.append(0, np.cumsum(np.bincount(item, minlength=items)))
+    problem = Problem.from_csr(indptr, user, score[kept], rng.integers(1, 12, items), rng.integers(1, 3, users))
+    assert solve(problem, DeviceAuction(device=device, passes=200.0)).status is Status.STEP_LIMIT
+    assert solve(problem, DeviceAuction(device=device)).gap <= 1e-3
+
+
 class TestLimits:
     def test_step_limit_and_passes_end_with_the_best_answer(self) -> None:
         problem = TightFlat(items=60, users=450, candidates=400).make()
@@ -149,6 +163,17 @@ class TestWhereItRuns:
             answer = solve(problem, DeviceAuction(device="cuda"))
         assert {step["device"] for step in answer.history} == {"cpu"}
         assert np.array_equal(answer.chosen, solve(problem, DeviceAuction(device="auto")).chosen), "auto does not warn"
+
+    @pytest.mark.parametrize("error", [RuntimeError("no kernel image is available"), AssertionError("not compiled")])
+    def test_a_gpu_that_does_not_work_is_as_none(self, monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+        def fail(*_: object, **__: object) -> None:
+            raise error
+
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+        monkeypatch.setattr(device_memory.torch, "ones", fail)
+        assert device_memory.settled_device("auto") == device_memory.settled_device("cuda") == "cpu"
+        monkeypatch.undo()
+        assert device_memory.works("cpu")
 
     def test_too_little_memory_is_said_with_both_numbers(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(device_memory, "available_bytes", lambda: 1000)
