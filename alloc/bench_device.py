@@ -50,10 +50,11 @@ def measure_auction(millions: float, gap: float, device: str, bytes_a_second: fl
     """Seconds from rows on the device to matches and prices there within the gap, the certificate apart."""
     family = _family(millions)
     edges, passes, seconds = family.items * family.candidates, 0.0, 0.0
-    length, capacity = np.full(family.items, family.candidates), np.full(family.users, family.capacity, np.int32)
+    length, demand = np.full(family.items, family.candidates), np.full(family.items, family.demand)
+    capacity = np.full(family.users, family.capacity, np.int32)
     told: dict[str, Any] = {"what": "auction", "edges": edges, "items": family.items, "users": family.users}
     try:
-        check_memory(needed_bytes(length, 2, capacity, device), device)
+        check_memory(needed_bytes(length, 2, demand, capacity, device), device)
     except SolverError as error:
         return told | {"status": str(error)}
     making, rows = _seconds(lambda: family.make(device), device)

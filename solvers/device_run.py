@@ -9,7 +9,7 @@ import torch
 from .block_run import BlockRun
 from .device_lists import LONG, ROOM
 from .device_memory import check_memory
-from .device_rounds import BLOCK_EDGES, DeviceRounds
+from .device_rounds import BLOCK_EDGES, EDGES_OF_A_BID, DeviceRounds
 from .device_rows import DeviceRows, padded_size, rows_on
 from .errors import SolverError
 from .first_come import fill
@@ -38,7 +38,10 @@ class DeviceRun:
         self.eps, self.passes, self.work = 0.0, 0.0, 0.0
         self._held: DeviceRows | None = None
         check_memory(
-            needed_bytes(np.diff(self._rows.indptr), self._rows.score.itemsize, problem.capacity, device), device
+            needed_bytes(
+                np.diff(self._rows.indptr), self._rows.score.itemsize, self._rows.demand, problem.capacity, device
+            ),
+            device,
         )
 
     def finest_eps(self, share: float) -> float:
@@ -92,12 +95,20 @@ class DeviceRun:
         return np.flatnonzero(held)
 
 
-def needed_bytes(length: np.ndarray, score_bytes: int, capacity: np.ndarray, device: str) -> int:
-    """Bytes of the device that the auction takes at the most: int64[items] candidates of each, bytes of a score."""
+def needed_bytes(length: np.ndarray, score_bytes: int, demand: np.ndarray, capacity: np.ndarray, device: str) -> int:
+    """Bytes of the device that the auction takes at the most.
+
+    length, demand  int64[items]: candidates of each item, and how many of them it may get; score_bytes: of a score
+    """
     edges, padded = int(length.sum()), padded_size(length)
     kept = padded * (4 + score_bytes) + (edges * (4 + score_bytes) if padded != edges else 0)
     places = 2 * min(int(capacity.sum(dtype=np.int64)), edges + capacity.size)
-    block = EDGE_OF_A_BLOCK * min(padded, max(BLOCK_EDGES[device], int(length.max(initial=0))))
+    wanted = np.minimum(length, demand)
+    bids = min(
+        padded, max(8 * length.size, 2 * (int(wanted.sum(dtype=np.int64)) + length.size))
+    )  # of all items at once
+    row = max(int(length.max(initial=0)), EDGES_OF_A_BID * int(wanted.max(initial=0)))
+    block = EDGE_OF_A_BLOCK * min(max(padded, EDGES_OF_A_BID * bids), max(BLOCK_EDGES[device], row))
     lists = ROOM * (LISTED_EDGE + score_bytes) * int(np.count_nonzero(length > LONG))
     return kept + lists + block + PLACE * places + USER * capacity.size + ITEM * length.size
 

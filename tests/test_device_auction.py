@@ -188,9 +188,24 @@ class TestWhereItRuns:
         with pytest.raises(SolverError, match="ran out of memory on device 'cpu'"):
             solve(Ragged().make(1), DeviceAuction(device="cpu"))
 
+    @pytest.mark.parametrize("demand", [5, 20, 100])
+    @pytest.mark.parametrize("items", [300, 2_000])
+    def test_bytes_needed_are_not_fewer_than_a_cpu_takes(self, items: int, demand: int) -> None:
+        """Where items want much of their row, bids take more than the row."""
+        rng, width, users = np.random.default_rng(1), 100, 5 * items
+        user = np.concatenate([np.sort(rng.choice(users, width, replace=False)) for _ in range(items)])
+        scores, capacity = rng.lognormal(size=user.size).astype(np.float32), np.full(users, 1 + demand // 5)
+        indptr = width * np.arange(items + 1)
+        problem = Problem.from_csr(indptr, user, scores, np.full(items, demand), capacity)
+        with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as told:
+            solve(problem, DeviceAuction(device="cpu", max_steps=0))
+        taken = [event.nbytes() for event in told.profiler.kineto_results.events() if event.name() == "[memory]"]
+        needed = needed_bytes(np.diff(indptr), 4, problem.demand, problem.capacity, "cpu")
+        assert np.cumsum(taken).max() <= needed
+
     def test_four_thousand_million_edges_fit_a_large_gpu(self) -> None:
         items = 4_000_000
-        needed = needed_bytes(np.full(items, 1000), 2, np.full(30_000_000, 30, np.int32), "cuda")
+        needed = needed_bytes(np.full(items, 1000), 2, np.full(items, 200), np.full(30_000_000, 30, np.int32), "cuda")
         assert 24e9 < needed < 139 * 2**30
 
 
@@ -199,5 +214,5 @@ def test_bytes_needed_are_not_fewer_than_taken() -> None:
     problem = Skewed().make()
     torch.cuda.reset_peak_memory_stats()
     solve(problem, DeviceAuction(device="cuda"))
-    needed = needed_bytes(np.diff(problem.indptr), problem.score.itemsize, problem.capacity, "cuda")
+    needed = needed_bytes(np.diff(problem.indptr), problem.score.itemsize, problem.demand, problem.capacity, "cuda")
     assert torch.cuda.max_memory_allocated() <= needed
