@@ -40,8 +40,9 @@ class DeviceAuction:
 
     device     "cuda"; "cpu"; "auto": a GPU where there is one. "cuda" where there is none warns and runs on the CPU
     first_eps, shrink, max_steps  as in `Auction`
-    passes     most reads of all edges; None: 200, or in a small problem as many as 10,000 rounds make. A price war of many
-               ties over few places can take more: it ends with `step_limit`, filled by who is free, at the gap it says
+    passes     most reads of all edges; None: 200, or in a small problem as many as 10,000 rounds make. Price wars of
+               many ties can take more and end with `step_limit`, filled by who is free: 3 of 400 small random problems
+               missed 1e-3, with gaps up to 5e-3
     """
 
     device: str = "auto"
