@@ -5,6 +5,8 @@ and a float16) and pass, for the search a float32 a pair, written once and read 
 """
 
 import argparse
+import math
+import re
 import sys
 import time
 from collections.abc import Sequence
@@ -19,7 +21,7 @@ from ..models.exact_search import ExactSearch
 from ..models.inner_product import InnerProduct
 from ..solvers.bench import write_result
 from ..solvers.bench_machine import machine
-from ..solvers.device_auction import FEW_MISSING, DeviceAuction, first_share
+from ..solvers.device_auction import FEW_MISSING, PASSES, DeviceAuction, first_share
 from ..solvers.device_certificate import certify_rows
 from ..solvers.device_instances import SkewedOnDevice
 from ..solvers.device_memory import DEVICES, NO_CUDA, check_memory, settled_device
@@ -48,10 +50,11 @@ def measure_auction(millions: float, gap: float, device: str, bytes_a_second: fl
     """Seconds from rows on the device to matches and prices there within the gap, the certificate apart."""
     family = _family(millions)
     edges, passes, seconds = family.items * family.candidates, 0.0, 0.0
-    length, capacity = np.full(family.items, family.candidates), np.full(family.users, family.capacity, np.int32)
+    length, demand = np.full(family.items, family.candidates), np.full(family.items, family.demand)
+    capacity = np.full(family.users, family.capacity, np.int32)
     told: dict[str, Any] = {"what": "auction", "edges": edges, "items": family.items, "users": family.users}
     try:
-        check_memory(needed_bytes(length, 2, capacity, device), device)
+        check_memory(needed_bytes(length, 2, demand, capacity, device), device)
     except SolverError as error:
         return told | {"status": str(error)}
     making, rows = _seconds(lambda: family.make(device), device)
@@ -60,7 +63,7 @@ def measure_auction(millions: float, gap: float, device: str, bytes_a_second: fl
     mean = float(rows.score[: 1 << 20].float().mean())
     for _ in range(options.max_steps + 1):
         rows.give_back()
-        took, (found, price) = _seconds(lambda: _auction(rows, places, share * mean, gap, options.passes), device)  # noqa: B023
+        took, (found, price) = _seconds(lambda: _auction(rows, places, share * mean, gap), device)  # noqa: B023
         certifying, certificate = _seconds(lambda: certify_rows(rows, places, price), device)  # noqa: B023
         seconds, passes, rounds = seconds + took, passes + found.read / edges, rounds + found.rounds
         if certificate.gap <= gap:
@@ -97,12 +100,10 @@ def line(told: dict[str, Any]) -> str:
     return f"{told['what']}, {size}: {told['seconds']:.3g} s, {floor}{reads}"
 
 
-def _auction(
-    rows: Any, places: torch.Tensor, eps: float, gap: float, passes: float
-) -> tuple[DeviceRounds, torch.Tensor]:
+def _auction(rows: Any, places: torch.Tensor, eps: float, gap: float) -> tuple[DeviceRounds, torch.Tensor]:
     with torch.no_grad():
         rounds = DeviceRounds(rows, places)
-        look = rounds.run(eps, FEW_MISSING * gap, passes * rows.size, lambda: False)
+        look = rounds.run(eps, FEW_MISSING * gap, PASSES * rows.size, lambda: False)
         price = rounds.places.price[: rows.users].clone()
         rounds.close(look, lambda: False)
     return rounds, price
@@ -135,13 +136,28 @@ def _peak(device: str) -> int | None:
     return peak
 
 
+def _positive(word: str) -> float:
+    number = float(word)
+    if not 0 < number < math.inf:
+        raise argparse.ArgumentTypeError(f"{word}: expected a number above 0")
+    return number
+
+
+def _size(word: str) -> tuple[int, int]:
+    found = re.fullmatch(r"([0-9]+)x([0-9]+)", word)
+    size = (int(found[1]), int(found[2])) if found else (0, 0)
+    if min(size) < 1:
+        raise argparse.ArgumentTypeError(f"{word}: expected ITEMSxUSERS, both at least 1, such as 64x100000")
+    return size
+
+
 def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m dualrec.alloc.bench_device", description=__doc__)
     parser.add_argument("--device", choices=DEVICES, default="auto", help="(default: a GPU where there is one)")
-    parser.add_argument("--millions", type=float, nargs="*", help=f"edges of the auctions (default: {SIZES})")
-    parser.add_argument("--search", nargs="*", help=f"ITEMSxUSERS of the searches (default: {SEARCHES})")
-    parser.add_argument("--gap", type=float, default=1e-3)
+    parser.add_argument("--millions", type=_positive, nargs="*", help=f"edges of the auctions (default: {SIZES})")
+    parser.add_argument("--search", type=_size, nargs="*", help=f"ITEMSxUSERS of the searches (default: {SEARCHES})")
+    parser.add_argument("--gap", type=_positive, default=1e-3)
     parser.add_argument("--json", type=Path, help="file for the result")
     return parser.parse_args(words)
 
@@ -165,8 +181,7 @@ def main(words: Sequence[str] | None = None) -> None:
     for millions in SIZES[device] if given.millions is None else given.millions:
         runs.append(measure_auction(millions, given.gap, device, speed))
         print(line(runs[-1]), flush=True)
-    for size in SEARCHES[device] if given.search is None else given.search:
-        items, users = (int(side) for side in size.split("x"))
+    for items, users in map(_size, SEARCHES[device]) if given.search is None else given.search:
         runs.append(measure_search(items, users, device, speed))
         print(line(runs[-1]), flush=True)
     if given.json is not None:

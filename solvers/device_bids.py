@@ -11,8 +11,9 @@ from .device_rows import Bucket, DeviceRows
 class Offers(NamedTuple):
     """Bids of n items, at most `most` each, best first.
 
-    row int64[n]; user, edge int64[n, most], score float32[n, most], made bool[n, most]: whether it is a bid; least
-    float32[n, 1]: the net value of the next best edge; again bool[n]: the item would bid for more, and waits again
+    row int64[n]; user, edge int64[n, most]: the rows' `size` where the row is none; score float32[n, most], made
+    bool[n, most]: whether it is a bid; least float32[n, 1]: the net value of the next best edge; again bool[n]: the item
+    would bid for more, and waits again
     """
 
     row: torch.Tensor
@@ -102,7 +103,7 @@ def _offers(  # noqa: PLR0917
     made = (torch.arange(net.shape[1], device=net.device) < asked[:, None]) & (net > 0)
     again = (missing > asked) & (made.sum(1) == asked)
     local = torch.where(row < rows.count, row - one.first, 0)
-    edge = one.begin + local[:, None] * one.width + column
+    edge = torch.where(row[:, None] < rows.count, one.begin + local[:, None] * one.width + column, rows.size)
     return Offers(row, user.to(torch.int64), edge, score.to(torch.float32), made, least, again)
 
 

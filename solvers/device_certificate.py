@@ -42,7 +42,8 @@ def _block(
     user, score = rows.user[part].view(-1, one.width), rows.score[part].view(-1, one.width)
     held = (user >= rows.users) & (user < 2 * rows.users)
     who = torch.where(held, user - rows.users, user)
-    load.index_add_(0, torch.where(held, who, rows.users).view(-1), held.view(-1).to(torch.int32))
+    holding = who[held]  # few beside all edges
+    load.index_add_(0, holding, torch.ones_like(holding))
     demand = rows.demand[first:last, None]
     every = torch.cat([price, price.new_tensor([torch.inf])])
     net = score - every.index_select(0, who.clamp(max=rows.users).view(-1)).view_as(who)

@@ -60,18 +60,23 @@ class DeviceLists:
         self._no_row()
 
     def add(self, row: torch.Tensor, edge: torch.Tensor, user: torch.Tensor) -> None:
-        """Edges that items lost, int64[n] each; the row is `count` or more where there is none. A full list is given up."""
+        """Edges that items lost, int64[n] each; the row is `count` or more where there is none. A full list is given up.
+
+        edge  inside the rows or their `size`, where there is none too
+        """
         row = row.clamp(max=self.count)
         row, order = torch.sort(torch.where(self.rest[row] < torch.inf, row, self.count), stable=True)
         edge, user = edge[order], user[order]
-        place = self.size[row] + runs(row)[1]
+        _, rank, total = runs(row)
+        size = self.size[row]
+        place = size + rank
         fits = (row < self.count) & (place < ROOM)
         to = torch.where(fits, row, self.count), torch.where(fits, place, 0)
         self.user[to] = user.to(torch.int32)
         self.column[to] = self._rows.column_of(edge).to(torch.int32)
         self.score[to] = self._rows.score[edge]
         self.rest[torch.where(fits, self.count, row)] = torch.inf
-        self.size.index_add_(0, to[0], torch.ones_like(to[0], dtype=torch.int32))
+        self.size[row] = (size + total).clamp(max=ROOM).to(torch.int32)
         self._no_row()
 
     def _no_row(self) -> None:

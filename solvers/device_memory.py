@@ -8,12 +8,22 @@ from .memory import available_bytes
 DEVICES = ("auto", "cpu", "cuda")
 
 NO_CUDA = 'device is "cuda", but torch finds no such device: this runs on the CPU'
-"""What is said where a GPU was asked for and there is none."""
+"""What is said where a GPU was asked for and there is none, or none that works."""
 
 
 def settled_device(asked: str) -> str:
-    """`cuda` or `cpu`: what is asked for where it is there; `auto` is `cuda` where there is one."""
-    return "cuda" if asked != "cpu" and torch.cuda.is_available() else "cpu"
+    """`cuda` or `cpu`: what is asked for where it is there and works; `auto` is `cuda` where there is one."""
+    return "cuda" if asked != "cpu" and torch.cuda.is_available() and works("cuda") else "cpu"
+
+
+def works(device: str) -> bool:
+    """Whether an operation runs there: a driver that is too old or a GPU that torch has no code for says so only then."""
+    try:
+        return torch.ones(1, device=device).add_(1).item() == 2
+    except torch.OutOfMemoryError:  # it works, for somebody else: the memory is looked at later
+        return True
+    except (RuntimeError, AssertionError):
+        return False
 
 
 def free_bytes(device: str) -> int | None:

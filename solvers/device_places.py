@@ -15,8 +15,8 @@ LEAST_FULL = 0.5
 NARROW = 8
 """Users with up to so many places are in one table."""
 
-PIECE = 1 << 28
-"""Edges whose users are counted at a time."""
+PIECE = 1 << 26
+"""Edges whose users are counted at a time; each takes 13 bytes meanwhile."""
 
 
 class Table(NamedTuple):
@@ -81,12 +81,15 @@ class DevicePlaces:
     def _table(self, one: Table) -> torch.Tensor:
         return self.slot[one.begin : one.begin + one.users * one.width].view(one.users, one.width)
 
-    def keep(self, user: torch.Tensor, bid: torch.Tensor, dear: torch.Tensor, edge: torch.Tensor) -> Kept:
+    def keep(
+        self, user: torch.Tensor, bid: torch.Tensor, dear: torch.Tensor, edge: torch.Tensor, only_free: bool = False
+    ) -> Kept:
         """Lets users keep the best of what they hold and these bids, and sets their prices.
 
         user int64[n], `users` where there is no bid; bid, dear float32[n] >= 0: what is offered where all the user's bids
         find a free place, and where they do not; edge int64[n] < 2^32. Among equals the bid that is held, then the one
-        that stands first. One sort of n keys, then one of the places of the users with bids, a user at a time.
+        that stands first; with `only_free` nobody who holds a place loses it. One sort of n keys, then one of the
+        places of the users with bids, a user at a time.
         """
         key, turn = torch.sort(user << 32 | (0x7FFFFFFF - _bits(dear)), stable=True)
         user = key >> 32
@@ -95,11 +98,11 @@ class DevicePlaces:
         value = torch.where(full, _bits(dear)[turn], _bits(bid)[turn])
         place = torch.where(rank < self.count[user], self.start[user] + rank, self._none)
         held = self.slot[place]
-        taken = value > held >> 32
+        taken = (value > held >> 32) & (held < 0) if only_free else value > held >> 32
         edge, displaced = edge[turn], taken & (held >= 0)
         self.slot[torch.where(taken, place, self._none)] = value << 32 | (LOW - edge)
         self.slot[self._none] = NONE
-        self.free.index_add_(0, user, -(taken & (held < 0)).to(torch.int32))
+        self.free[user] = (self.free[user] - total).clamp(min=0).to(torch.int32)  # a free place takes any bid
         self._order(self._touched(user, segment))
         return Kept(turn, user, edge, taken, displaced, LOW - (held & LOW))
 
@@ -131,20 +134,29 @@ def degrees(user: torch.Tensor, users: int) -> torch.Tensor:
     """int32[users]: edges of each user; user int32[n], more than `users` in padding."""
     count = torch.zeros(users + 1, dtype=torch.int32, device=user.device)
     for at in range(0, user.numel(), PIECE):
-        piece = user[at : at + PIECE].clamp(max=users)
-        count.index_add_(0, piece, torch.ones_like(piece))
+        piece = user[at : at + PIECE]
+        counted = piece < users
+        count.index_add_(0, torch.where(counted, piece, spread(piece, users + 1)), counted.to(torch.int32))
     return count[:users]
+
+
+def spread(like: torch.Tensor, count: int) -> torch.Tensor:
+    """Numbers below `count` in turn, as long and of the type as `like`: where to add zeros that would wait at one place."""
+    return torch.arange(like.numel(), dtype=like.dtype, device=like.device).remainder_(count)
 
 
 def runs(user: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """For each of the sorted users (int64[n]): number of its run of equal ones, place in the run, length of the run."""
-    at = torch.arange(user.numel(), device=user.device)
+    count = user.numel()
+    at = torch.arange(count, device=user.device)
     first = torch.ones_like(user, dtype=torch.bool)
     first[1:] = user[1:] != user[:-1]
     segment = torch.cumsum(first, 0) - 1
-    begin = torch.cummax(torch.where(first, at, 0), 0).values
-    length = torch.zeros_like(at).index_add_(0, segment, torch.ones_like(at))
-    return segment, at - begin, length[segment]
+    start = torch.full(
+        (count + 1,), count, device=user.device
+    )  # of each run; at the end, where writes go that are none
+    start[torch.where(first, segment, count)] = torch.where(first, at, count)
+    return segment, at - start[segment], start[segment + 1] - start[segment]
 
 
 def _bits(value: torch.Tensor) -> torch.Tensor:

@@ -7,7 +7,7 @@ import torch
 
 from .device_bids import Offers, list_rest, offers_of_lists, offers_of_rows
 from .device_lists import ROOM, DeviceLists
-from .device_places import DevicePlaces, Kept, degrees
+from .device_places import DevicePlaces, Kept, degrees, spread
 from .device_rows import DeviceRows
 
 FIRST_BLOCK = 64
@@ -21,6 +21,9 @@ BLOCK_EDGES = {"cuda": 1 << 26, "cpu": 1 << 22}
 
 EDGES_OF_A_BID = 8
 """Edges that take as much memory in a round as a bid."""
+
+ROUND_READS = 5_000
+"""Edges that are read about as fast as the operations of a round are launched."""
 
 BETWEEN_LOOKS = 4
 """Rounds that are launched between two looks of the host at who waits."""
@@ -67,7 +70,7 @@ class DeviceRounds:
     A round is about 80 operations of fixed size: read the block's rows or lists, select, sort the bids by user, keep, mark.
     The rows change with it: an item that holds an edge has `users` added to its user.
 
-    read    edges read so far, of items that waited or not
+    read    edges read by items that waited, up to the last look
     rounds  so far
     """
 
@@ -75,6 +78,7 @@ class DeviceRounds:
         """capacity int32[users] on the device of the rows."""
         device = rows.user.device
         self.rows, self.read, self.rounds = rows, 0, 0
+        self._read = torch.zeros((), dtype=torch.int64, device=device)
         self.places = DevicePlaces(capacity, degrees(rows.user, rows.users))
         self.load = torch.zeros(rows.count + 1, dtype=torch.int32, device=device)
         self.waits = rows.demand > 0
@@ -95,7 +99,7 @@ class DeviceRounds:
                 bids = self.waits[mine] if listed is None else self.waits[mine] & (listed == which)
                 told += [bids.sum(), torch.where(bids, missing[mine], 0).sum()]
                 queues.append((number, which))
-        *counts, held = torch.stack([*told, self.load.sum()]).tolist()
+        *counts, held, self.read = torch.stack([*told, self.load.sum(), self._read]).tolist()
         every = [Queue(*who, *counts[2 * k : 2 * k + 2]) for k, who in enumerate(queues)]
         return Look([one for one in every if one.waiting], held)
 
@@ -104,13 +108,19 @@ class DeviceRounds:
         one = self.rows.buckets[number]
         return self.lists.among(one.first, one.rows) if self._listing and one.first < self.lists.count else None
 
-    def run(self, eps: float, few: float, until: float, stop: Callable[[], bool]) -> Look:
+    @property
+    def work(self) -> int:
+        """Edges read so far, and ROUND_READS for each round."""
+        return self.read + ROUND_READS * self.rounds
+
+    def run(self, eps: float, few: float, until: float, stop: Callable[[], bool], least: float = 0.0) -> Look:
         """Rounds until nobody waits, few places are missed, `until` edges were read in all, or `stop()`.
 
-        few  share of the places held: so few that are missed end the bidding
+        few    share of the places held: so few that are missed end the bidding
+        least  of `work`, before the edges read end it
         """
         look = self.look()
-        while look.waiting and self.read < until and not stop():
+        while look.waiting and (self.read < until or self.work < least) and not stop():
             if self._size >= self._most and look.missing <= few * look.held:
                 break
             self._listing = self._listing or (self.lists.count > 0 and look.missing <= FEW_EACH * look.waiting)
@@ -121,8 +131,9 @@ class DeviceRounds:
         return look
 
     def close(self, look: Look, stop: Callable[[], bool]) -> Look:
-        """Fills what is missed with users who have places free, best first; a user takes the best scores. No prices change
-        that matter: take them before. Ends with nobody waiting, unless after CLOSING_ROUNDS.
+        """Fills what is missed with users who have places free, best first; a user takes the best scores, and
+        nobody loses a place. No prices change that matter: take them before. Ends with nobody waiting, unless after
+        CLOSING_ROUNDS.
         """
         self.lists.forget()
         self._listing, look = False, self.look()
@@ -160,17 +171,17 @@ class DeviceRounds:
                 if self._among(one.bucket) is not None:
                     list_rest(self.lists, row, found, asked)
             self._bid(offers, eps)
-            self.read += count * width
+            self._read += (row < self.rows.count).sum() * width
         self.rounds += 1
 
     def _bid(self, offers: Offers, eps: float | None) -> None:
-        """Users choose among these bids; eps None: items bid all that the score says."""
+        """Users choose among these bids; eps None: items bid all that the score says, for free places only."""
         score, most = offers.score, offers.score.shape[1]
         bid = score if eps is None else score - offers.least
         dear = score if eps is None else torch.minimum(bid + eps, score)
         bidder = torch.where(offers.made, offers.user, self.rows.users).view(-1)
         bid, dear, edge = bid.clamp(min=0).reshape(-1), dear.clamp(min=0).reshape(-1), offers.edge.reshape(-1)
-        kept = self.places.keep(bidder, bid, dear, edge)
+        kept = self.places.keep(bidder, bid, dear, edge, only_free=eps is None)
         self.waits[torch.where(offers.again, offers.row, self.rows.count)] = True
         self._mark(offers.row[kept.turn // most], kept)
 
@@ -210,14 +221,17 @@ class DeviceRounds:
         rows.user[torch.where(kept.taken, kept.edge, no_edge)] = (kept.user + users).to(torch.int32)
         rows.user[torch.where(kept.displaced, kept.lost, no_edge)] = kept.user.to(torch.int32)
         rows.user[no_edge] = 2 * users
-        self.load.index_add_(0, row, kept.taken.to(torch.int32))
-        self.load.index_add_(0, lost_row, -kept.displaced.to(torch.int32))
+        added = torch.where(kept.taken, row, spread(row, no_row))
+        self.load.index_add_(0, added, kept.taken.to(torch.int32))
+        added = torch.where(kept.displaced, lost_row, spread(row, no_row))
+        self.load.index_add_(0, added, -kept.displaced.to(torch.int32))
         refused = ~kept.taken & (kept.user < users)
         self.waits[torch.where(refused, row, no_row)] = True
         self.waits[lost_row] = True
         if self._listing:
             back = torch.cat([torch.where(refused, row, no_row), lost_row])
-            self.lists.add(back, torch.cat([kept.edge, kept.lost]), torch.cat([kept.user, kept.user]))
+            edge = torch.where(back < no_row, torch.cat([kept.edge, kept.lost]), no_edge)
+            self.lists.add(back, edge, torch.cat([kept.user, kept.user]))
         self.waits[no_row] = False
 
 

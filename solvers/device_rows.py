@@ -50,6 +50,10 @@ class DeviceRows:
     item: np.ndarray | None
     buckets: list[Bucket]
 
+    def __post_init__(self) -> None:
+        columns = [[one.first, one.width, one.begin] for one in self.buckets]  # copied now: a round never waits for it
+        self._table = torch.tensor(columns, dtype=torch.int64, device=self.user.device).view(-1, 3).T.contiguous()
+
     @property
     def count(self) -> int:
         """Number of rows."""
@@ -64,7 +68,7 @@ class DeviceRows:
         """Rows of places in the flat arrays (int64[n]), int64[n]."""
         if len(self.buckets) == 1:
             return place // self.buckets[0].width
-        first, width, begin = self._tables()
+        first, width, begin = self._table
         bucket = torch.searchsorted(begin, place, right=True) - 1
         return first[bucket] + (place - begin[bucket]) // width[bucket]
 
@@ -72,7 +76,7 @@ class DeviceRows:
         """Columns of places in the flat arrays (int64[n]) in their rows, int64[n]."""
         if len(self.buckets) == 1:
             return place % self.buckets[0].width
-        _, width, begin = self._tables()
+        _, width, begin = self._table
         bucket = torch.searchsorted(begin, place, right=True) - 1
         return (place - begin[bucket]) % width[bucket]
 
@@ -92,12 +96,6 @@ class DeviceRows:
         for at in range(0, self.user.numel(), PIECE):
             piece = self.user[at : at + PIECE]
             piece.sub_(torch.where((piece >= self.users) & (piece < 2 * self.users), self.users, 0))
-
-    def _tables(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        if not hasattr(self, "_table"):
-            columns = [[one.first, one.width, one.begin] for one in self.buckets]
-            self._table = torch.tensor(columns, device=self.user.device).T.contiguous()
-        return self._table[0], self._table[1], self._table[2]
 
 
 def rows_on(rows: Rows, users: int, device: str) -> DeviceRows:

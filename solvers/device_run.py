@@ -9,7 +9,7 @@ import torch
 from .block_run import BlockRun
 from .device_lists import LONG, ROOM
 from .device_memory import check_memory
-from .device_rounds import BLOCK_EDGES, DeviceRounds
+from .device_rounds import BLOCK_EDGES, EDGES_OF_A_BID, DeviceRounds
 from .device_rows import DeviceRows, padded_size, rows_on
 from .errors import SolverError
 from .first_come import fill
@@ -27,7 +27,7 @@ LISTED_EDGE = 8
 class DeviceRun:
     """What the steps on one problem share.
 
-    eps, passes  of the last step: in units of the score; reads of all edges
+    eps, passes, work  of the last step: in units of the score; reads of all edges; edges read and the rounds' share
     """
 
     def __init__(self, problem: Problem, goal: Goal, device: str) -> None:
@@ -35,36 +35,40 @@ class DeviceRun:
         self.problem, self.goal, self.device = problem, goal, device
         self._run = BlockRun(problem, goal.clock, Workers(1))
         self._rows = self._run.rows if self._run.joined is None else self._run.joined.rows
-        self.eps, self.passes = 0.0, 0.0
+        self.eps, self.passes, self.work = 0.0, 0.0, 0.0
         self._held: DeviceRows | None = None
         check_memory(
-            needed_bytes(np.diff(self._rows.indptr), self._rows.score.itemsize, problem.capacity, device), device
+            needed_bytes(
+                np.diff(self._rows.indptr), self._rows.score.itemsize, self._rows.demand, problem.capacity, device
+            ),
+            device,
         )
 
     def finest_eps(self, share: float) -> float:
         """Eps at this share of the mean score, and not below what float32 can tell apart."""
         return self._run.finest_eps(share)
 
-    def step(self, share: float, few: float, passes: float) -> Step:
+    def step(self, share: float, few: float, passes: float, least: float) -> Step:
         """One auction with this eps for at most so many reads of all edges; what is left free is filled.
 
         share  eps as a share of the mean score
         few    share of the places held: so few places that are still bid for end the bidding
+        least  work that is done before the reads end it: see `DeviceRounds.run`
         """
         self.eps = self.finest_eps(share)
         try:
             with _one_thread(), torch.no_grad():
-                return self._step(few, passes)
+                return self._step(few, passes, least)
         except torch.OutOfMemoryError as error:
             raise SolverError(f"the auction ran out of memory on device {self.device!r}: {error}") from error
 
-    def _step(self, few: float, passes: float) -> Step:
+    def _step(self, few: float, passes: float, least: float) -> Step:
         stop = lambda: self.goal.clock.stop  # noqa: E731
         rows = self._on_device()
         rounds = DeviceRounds(rows, torch.tensor(self.problem.capacity, device=self.device))
-        look = rounds.run(self.eps, few, passes * rows.size, stop)
+        look = rounds.run(self.eps, few, passes * rows.size, stop, least)
         price = rounds.places.price[: self.problem.users].cpu().numpy()
-        self.passes, bidding = rounds.read / max(1, rows.size), look.waiting
+        self.passes, self.work, bidding = rounds.read / max(1, rows.size), rounds.work, look.waiting
         unfilled = rounds.close(look, stop).waiting > 0
         chosen = rows.edges_of(rounds.held().cpu().numpy(), self._rows.indptr)
         notes = {"eps": self.eps, "passes": self.passes, "rounds": rounds.rounds, "device": self.device}
@@ -91,12 +95,20 @@ class DeviceRun:
         return np.flatnonzero(held)
 
 
-def needed_bytes(length: np.ndarray, score_bytes: int, capacity: np.ndarray, device: str) -> int:
-    """Bytes of the device that the auction takes at the most: int64[items] candidates of each, bytes of a score."""
+def needed_bytes(length: np.ndarray, score_bytes: int, demand: np.ndarray, capacity: np.ndarray, device: str) -> int:
+    """Bytes of the device that the auction takes at the most.
+
+    length, demand  int64[items]: candidates of each item, and how many of them it may get; score_bytes: of a score
+    """
     edges, padded = int(length.sum()), padded_size(length)
     kept = padded * (4 + score_bytes) + (edges * (4 + score_bytes) if padded != edges else 0)
     places = 2 * min(int(capacity.sum(dtype=np.int64)), edges + capacity.size)
-    block = EDGE_OF_A_BLOCK * min(padded, max(BLOCK_EDGES[device], int(length.max(initial=0))))
+    wanted = np.minimum(length, demand)
+    bids = min(
+        padded, max(8 * length.size, 2 * (int(wanted.sum(dtype=np.int64)) + length.size))
+    )  # of all items at once
+    row = max(int(length.max(initial=0)), EDGES_OF_A_BID * int(wanted.max(initial=0)))
+    block = EDGE_OF_A_BLOCK * min(max(padded, EDGES_OF_A_BID * bids), max(BLOCK_EDGES[device], row))
     lists = ROOM * (LISTED_EDGE + score_bytes) * int(np.count_nonzero(length > LONG))
     return kept + lists + block + PLACE * places + USER * capacity.size + ITEM * length.size
 

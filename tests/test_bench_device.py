@@ -86,3 +86,20 @@ def test_it_measures_each_beside_its_floor(
     for one in (small, search):
         assert one["seconds"] == pytest.approx(one["times_floor"] * one["floor_seconds"])
     assert out.splitlines() == [out.splitlines()[0], *map(bench_device.line, (small, large, search))]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--search", "64xabc"], "argument --search: 64xabc: expected ITEMSxUSERS"),
+        (["--search", "0x9"], "argument --search: 0x9: expected ITEMSxUSERS"),
+        (["--millions", "0"], "argument --millions: 0: expected a number above 0"),
+        (["--millions", "x"], "argument --millions: invalid"),
+        (["--gap=-1"], "argument --gap: -1: expected a number above 0"),
+        (["--gap", "nan"], "argument --gap: nan: expected a number above 0"),
+    ],
+)
+def test_wrong_words_are_refused_in_one_line(words: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        bench_device.main(words)
+    assert said in capsys.readouterr().err.splitlines()[-1]

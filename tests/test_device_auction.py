@@ -90,6 +90,37 @@ def test_small_blocks_and_rare_looks_find_it_too(monkeypatch: pytest.MonkeyPatch
     assert answer.value >= solve(problem, "min-cost-flow").value * (1 - 1e-3)
 
 
+@devices
+@pytest.mark.parametrize("seed", range(6))
+def test_a_last_bucket_of_one_long_row(device: str, seed: int) -> None:
+    """Bids that are none must point into the rows, however long the list was that they were taken from."""
+    rng = np.random.default_rng(seed)
+    users, items = 600, 50
+    length = np.full(items, 500)
+    length[-1] = 140 + seed  # over LONG: it has a list, and is alone in the last bucket
+    user = np.concatenate([np.sort(rng.choice(users, count, replace=False)) for count in length])
+    score = (rng.lognormal(size=users)[user] * rng.lognormal(size=user.size)).astype(np.float32)
+    problem = Problem.from_csr(np.append(0, np.cumsum(length)), user, score, np.full(items, 30), np.full(users, 2))
+    answer, exact = solve(problem, DeviceAuction(device=device), gap=1e-3), solve(problem, "min-cost-flow")
+    check(problem, answer.chosen)
+    assert answer.gap <= 1e-3
+    assert exact.value * (1 - 1e-3) <= answer.value <= exact.value * (1 + 1e-12)
+
+
+@devices
+@pytest.mark.parametrize("seed", [4, 18])
+def test_a_small_problem_of_ties_takes_more_reads_than_200(device: str, seed: int) -> None:
+    """All users are worth the same to an item: a price war."""
+    rng, items, users = np.random.default_rng(seed), 20, 52
+    score = np.ceil(rng.random((items, 1)) * np.ones(users) * 5).astype(np.float32).ravel()
+    kept = np.sort(rng.permutation(items * users)[:400])
+    item, user = np.divmod(kept, users)
+    indptr = np.append(0, np.cumsum(np.bincount(item, minlength=items)))
+    problem = Problem.from_csr(indptr, user, score[kept], rng.integers(1, 12, items), rng.integers(1, 3, users))
+    assert solve(problem, DeviceAuction(device=device, passes=200.0)).status is Status.STEP_LIMIT
+    assert solve(problem, DeviceAuction(device=device)).gap <= 1e-3
+
+
 class TestLimits:
     def test_step_limit_and_passes_end_with_the_best_answer(self) -> None:
         problem = TightFlat(items=60, users=450, candidates=400).make()
@@ -133,6 +164,17 @@ class TestWhereItRuns:
         assert {step["device"] for step in answer.history} == {"cpu"}
         assert np.array_equal(answer.chosen, solve(problem, DeviceAuction(device="auto")).chosen), "auto does not warn"
 
+    @pytest.mark.parametrize("error", [RuntimeError("no kernel image is available"), AssertionError("not compiled")])
+    def test_a_gpu_that_does_not_work_is_as_none(self, monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+        def fail(*_: object, **__: object) -> None:
+            raise error
+
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+        monkeypatch.setattr(device_memory.torch, "ones", fail)
+        assert device_memory.settled_device("auto") == device_memory.settled_device("cuda") == "cpu"
+        monkeypatch.undo()
+        assert device_memory.works("cpu")
+
     def test_too_little_memory_is_said_with_both_numbers(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(device_memory, "available_bytes", lambda: 1000)
         with pytest.raises(SolverError, match=r"needs [\d,]+ bytes .* on device 'cpu', 1,000 bytes .* are free"):
@@ -146,9 +188,24 @@ class TestWhereItRuns:
         with pytest.raises(SolverError, match="ran out of memory on device 'cpu'"):
             solve(Ragged().make(1), DeviceAuction(device="cpu"))
 
+    @pytest.mark.parametrize("demand", [5, 20, 100])
+    @pytest.mark.parametrize("items", [300, 2_000])
+    def test_bytes_needed_are_not_fewer_than_a_cpu_takes(self, items: int, demand: int) -> None:
+        """Where items want much of their row, bids take more than the row."""
+        rng, width, users = np.random.default_rng(1), 100, 5 * items
+        user = np.concatenate([np.sort(rng.choice(users, width, replace=False)) for _ in range(items)])
+        scores, capacity = rng.lognormal(size=user.size).astype(np.float32), np.full(users, 1 + demand // 5)
+        indptr = width * np.arange(items + 1)
+        problem = Problem.from_csr(indptr, user, scores, np.full(items, demand), capacity)
+        with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as told:
+            solve(problem, DeviceAuction(device="cpu", max_steps=0))
+        taken = [event.nbytes() for event in told.profiler.kineto_results.events() if event.name() == "[memory]"]
+        needed = needed_bytes(np.diff(indptr), 4, problem.demand, problem.capacity, "cpu")
+        assert np.cumsum(taken).max() <= needed
+
     def test_four_thousand_million_edges_fit_a_large_gpu(self) -> None:
         items = 4_000_000
-        needed = needed_bytes(np.full(items, 1000), 2, np.full(30_000_000, 30, np.int32), "cuda")
+        needed = needed_bytes(np.full(items, 1000), 2, np.full(items, 200), np.full(30_000_000, 30, np.int32), "cuda")
         assert 24e9 < needed < 139 * 2**30
 
 
@@ -157,5 +214,5 @@ def test_bytes_needed_are_not_fewer_than_taken() -> None:
     problem = Skewed().make()
     torch.cuda.reset_peak_memory_stats()
     solve(problem, DeviceAuction(device="cuda"))
-    needed = needed_bytes(np.diff(problem.indptr), problem.score.itemsize, problem.capacity, "cuda")
+    needed = needed_bytes(np.diff(problem.indptr), problem.score.itemsize, problem.demand, problem.capacity, "cuda")
     assert torch.cuda.max_memory_allocated() <= needed

@@ -31,6 +31,7 @@ LINE = 'device is "cuda", but torch finds no such device: this runs on the CPU\n
 )
 def test_where_a_night_runs(monkeypatch: pytest.MonkeyPatch, asked: str, there: bool, settled: str, said: str) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: there)
+    monkeypatch.setattr("dualrec.solvers.device_memory.works", lambda _: there)
     notes = io.StringIO()
     config = settle_device(load_config("nightly", [f"device={asked}"]), LineProgress(notes))
     assert (config.device, notes.getvalue()) == (settled, said)

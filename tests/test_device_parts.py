@@ -17,10 +17,10 @@ from dualrec.solvers import (
 )
 from dualrec.solvers.block_state import Rows
 from dualrec.solvers.device_auction import DeviceAuction
-from dualrec.solvers.device_places import DevicePlaces, degrees
+from dualrec.solvers.device_places import DevicePlaces, degrees, runs
 from dualrec.solvers.device_rounds import DeviceRounds, Look, Queue
 from dualrec.solvers.errors import ProblemError
-from dualrec.solvers.instances import SCORE_KINDS, Ragged, TightFlat
+from dualrec.solvers.instances import SCORE_KINDS, Ragged, Skewed, TightFlat
 from dualrec.solvers.solve import solve
 
 DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
@@ -64,6 +64,24 @@ class TestLists:
         assert torch.equal(held.int(), rounds.load[:-1].cpu()), "nothing is held twice"
         taken = torch.tensor(problem.capacity) - rounds.places.free[:-1].cpu()
         assert taken.sum() == held.sum() and (taken >= 0).all()
+
+
+@devices
+@pytest.mark.parametrize("reads", [1, 2, 6, 12])
+@pytest.mark.parametrize("family", [TightFlat(items=150, users=1_125), Skewed(items=400, users=2_000), Ragged()])
+def test_closing_keeps_what_is_held(device: str, family: Any, reads: float) -> None:
+    """It fills places that are free: more matches, and never one less, so never less value."""
+    problem = family.make(3)
+    demand = np.minimum(problem.demand, np.diff(problem.indptr)).astype(np.int32)
+    rows = device_rows.rows_on(Rows(problem.indptr, problem.user, problem.score, demand), problem.users, device)
+    rounds = DeviceRounds(rows, torch.tensor(problem.capacity, device=device))
+    look = rounds.run(0.05, 0.0, reads * rows.size, lambda: False)
+    before = rounds.held().cpu().numpy()
+    assert rounds.close(look, lambda: False).waiting == 0
+    after = rounds.held().cpu().numpy()
+    assert np.isin(before, after).all()
+    users = np.bincount(problem.user[rows.edges_of(after, problem.indptr)], minlength=problem.users)
+    assert (users <= problem.capacity).all()
 
 
 @pytest.mark.parametrize("family", [Ragged(items=90, users=80), TightFlat(items=150, users=1_125)])
@@ -168,6 +186,27 @@ class TestPlaces:
             kept = {edge for one in held for _, edge in one}
             assert set(told.edge[told.taken].tolist()) == kept & set(edge.tolist())
             assert not set(told.lost[told.displaced].tolist()) & kept
+
+    @devices
+    def test_with_only_free_places_nobody_is_pushed_out(self, device: str) -> None:
+        places = DevicePlaces(*(torch.tensor(a, dtype=torch.int32, device=device) for a in ([2, 1], [9, 9])))
+        bids = [([0, 1], [1.0, 2.0], [0, 1]), ([0, 0, 1], [5.0, 7.0, 9.0], [2, 3, 4])]
+        for number, (user, bid, edge) in enumerate(bids):
+            offered = torch.tensor(bid, device=device)
+            sides = torch.tensor(user, device=device), offered, offered, torch.tensor(edge, device=device)
+            told = places.keep(*sides, only_free=number == 1)
+        assert told.edge[told.taken].tolist() == [3] and not told.displaced.any()
+        assert places.free.tolist() == [0, 0, 0] and places.price[:2].tolist() == [1, 2]
+
+    @devices
+    @settings(max_examples=60, deadline=None)
+    @given(user=st.lists(st.integers(0, 5), max_size=30).map(sorted))
+    def test_runs_of_equal_users(self, device: str, user: list[int]) -> None:
+        told = runs(torch.tensor(user, dtype=torch.int64, device=device))
+        first = {one: user.index(one) for one in user}
+        assert told[0].tolist() == [sorted(first).index(one) for one in user]
+        assert told[1].tolist() == [at - first[one] for at, one in enumerate(user)]
+        assert told[2].tolist() == [user.count(one) for one in user]
 
     def test_users_of_each_edge_are_counted(self) -> None:
         user = torch.tensor([0, 2, 2, 8, 9, 2], dtype=torch.int32)
