@@ -7,7 +7,7 @@ from .memory import available_bytes
 
 DEVICES = ("auto", "cpu", "cuda")
 
-NO_CUDA = 'device is "cuda", but torch finds no such device: this runs on the CPU'
+NO_CUDA = 'device is "cuda", but torch finds none that works: this runs on the CPU'
 """What is said where a GPU was asked for and there is none, or none that works."""
 
 

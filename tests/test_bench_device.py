@@ -78,7 +78,7 @@ def test_it_measures_each_beside_its_floor(
     words = ["--device", "cuda", "--millions", "0.2", "20", "--search", "8x3000", "--json", str(file)]
     bench_device.main(words)
     out, err = capsys.readouterr()
-    assert err == 'device is "cuda", but torch finds no such device: this runs on the CPU\n'
+    assert err == 'device is "cuda", but torch finds none that works: this runs on the CPU\n'
     result = json.loads(file.read_text())
     small, large, search = result["runs"]
     assert small["edges"] == 200_000 and small["gap"] <= 1e-3 and small["bound"] >= small["value"] > 0

@@ -159,7 +159,7 @@ class TestWhereItRuns:
     def test_no_gpu_is_said_in_one_line_and_the_cpu_answers(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
         problem = Ragged().make(1)
-        with pytest.warns(UserWarning, match='device is "cuda", but torch finds no such device: this runs on the CPU'):
+        with pytest.warns(UserWarning, match='device is "cuda", but torch finds none that works: this runs on the CPU'):
             answer = solve(problem, DeviceAuction(device="cuda"))
         assert {step["device"] for step in answer.history} == {"cpu"}
         assert np.array_equal(answer.chosen, solve(problem, DeviceAuction(device="auto")).chosen), "auto does not warn"

@@ -16,7 +16,7 @@ from dualrec.alloc.progress import LineProgress, NullProgress
 from dualrec.solvers.device_auction import DeviceAuction
 from dualrec.solvers.errors import SolverError
 
-LINE = 'device is "cuda", but torch finds no such device: this runs on the CPU\n'
+LINE = 'device is "cuda", but torch finds none that works: this runs on the CPU\n'
 
 
 @pytest.mark.parametrize(
