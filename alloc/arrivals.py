@@ -7,7 +7,7 @@ import numpy as np
 
 from ..solvers.online import OnlineRule
 from ..solvers.online_kernels import best_bids
-from ..solvers.online_prices import LEAST_BIDS, BidCurves
+from ..solvers.online_prices import BidCurves, no_bids
 
 _BLOCK = 32
 _BIDS_BLOCK = 128
@@ -45,7 +45,7 @@ def own_bids(rows: Callable[[np.ndarray], np.ndarray], demand: np.ndarray, price
     before the day. ``rows`` and ``demand`` as in `replay_arrivals`; most: largest capacity. 12 bytes a pair of 128 items.
     """
     users, items = len(price), len(demand)
-    bids = np.zeros((users, max(2 * most, LEAST_BIDS)), np.float32)
+    bids = no_bids(users, most)
     for first in range(0, items, _BIDS_BLOCK):
         block = np.arange(first, min(first + _BIDS_BLOCK, items))
         everybody = np.tile(np.arange(users, dtype=np.int32), len(block))

@@ -27,6 +27,9 @@ _BODIES = 1_000
 
 _WARM_UP = 50
 
+_USUAL_LOADS = 1_000
+"""Loads that a usual day brings, so that none looks like a busy day, for which places are kept back, at any hour."""
+
 
 def main(words: Sequence[str] | None = None) -> None:
     """Prints one row for each store and kind of load, and writes the page and the figures."""
@@ -42,7 +45,7 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, default=Path("out/bench-serve"), help="folder of the page and the figures")
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args(words)
-    prices = random_prices(given.users, given.capacity, max(given.uploads, 96), given.seed)
+    prices = random_prices(given.users, given.capacity, _USUAL_LOADS * given.uploads, given.seed)
     loads = [(f"{n} connections" if n > 1 else "1 connection", _closed(n)) for n in given.connections]
     loads += [(f"{rate:g} a second", _open(rate)) for rate in given.rates]
     rows: list[dict[str, Any]] = []

@@ -45,9 +45,9 @@ def say(text: str) -> None:
     sys.stderr.flush()
 
 
-def _stream(run_dir: Path, store: MatchStore) -> Stream:
+def _stream(run_dir: Path, store: MatchStore, threads: int = 0) -> Stream:
     prices = load_stream_prices(run_dir)
-    return Stream(prices, store, scorer_of(run_dir, prices.user_ids))
+    return Stream(prices, store, scorer_of(run_dir, prices.user_ids), threads=threads)
 
 
 def _of_today(out: Path, latest: Path, store: MatchStore, now: int) -> tuple[str, Stream] | None:
@@ -75,6 +75,6 @@ def _watch(nights: Nights, out: Path, seen: Path, store: MatchStore) -> None:
             if run_dir == seen or not run_dir.is_dir():
                 continue
             seen = run_dir
-            nights.offer(run_dir.name, _stream(run_dir, store))
+            nights.offer(run_dir.name, _stream(run_dir, store, threads=1))  # beside one that answers
         except (InputError, OSError) as error:
             say(f"the night {seen.name} cannot be used, {nights.name} stays in force: {error}")

@@ -19,7 +19,7 @@ from .errors import InputError
 _END = b"\r\n\r\n"
 _LENGTH = b"content-length:"
 _SECONDS = 60
-"""An answer that takes longer is an error."""
+"""A load that takes longer than this and a second an upload is an error."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,7 +41,10 @@ def post_request(host: str, path: str, body: bytes) -> bytes:
 
 
 def closed_loop(address: tuple[str, int], requests: Callable[[int], bytes], uploads: int, connections: int) -> Load:
-    """Each connection sends its next upload once the last is answered; latency counts from when an upload is sent."""
+    """Each connection sends its next upload once the last is answered; latency counts from when an upload is sent.
+
+    Raises InputError for an answer other than 200, or none; OSError where the service cannot be reached.
+    """
     return asyncio.run(_loaded(address, requests, uploads, connections, None))
 
 
@@ -49,7 +52,8 @@ def open_loop(
     address: tuple[str, int], requests: Callable[[int], bytes], uploads: int, connections: int, rate: float
 ) -> Load:
     """``rate`` uploads a second, however slow the answers; latency counts from when an upload was due, the wait for a free
-    connection with it."""
+    connection with it. Raises as `closed_loop`.
+    """
     return asyncio.run(_loaded(address, requests, uploads, connections, rate))
 
 
@@ -57,20 +61,29 @@ async def _loaded(
     address: tuple[str, int], requests: Callable[[int], bytes], uploads: int, connections: int, rate: float | None
 ) -> Load:
     links = [_Link(address) for _ in range(connections)]
-    for link in links:
-        await link.open()
     run = _Run(links, requests, uploads)
-    gc.disable()  # a pause here would look like one of the service
-    cpu, begin = time.process_time(), time.perf_counter()
     try:
+        for link in links:
+            await link.open()
+        gc.disable()  # a pause here would look like one of the service
+        cpu, begin = time.process_time(), time.perf_counter()
         async with asyncio.timeout(_SECONDS + uploads):
             await (run.as_answered() if rate is None else run.as_due(begin, rate))
         seconds, cpu = time.perf_counter() - begin, time.process_time() - cpu
+    except (TimeoutError, BaseExceptionGroup) as error:  # of several connections the first tells enough
+        raise _first(error) from None
     finally:
         gc.enable()
         for link in links:
             link.close()
     return Load(run.latency, run.answers, seconds, cpu)
+
+
+def _first(error: BaseException) -> BaseException:
+    """The first error of a group."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return InputError("the service did not answer in time") if isinstance(error, TimeoutError) else error
 
 
 class _Run:

@@ -66,16 +66,22 @@ class Stream:
     Candidates that the night did not know are passed over. When the local day changes all places are free again. A clock
     that goes back stays on the later day, at the prices of its beginning; one that jumps ahead keeps the process there.
 
-    ``scorer``: called for each upload that brings no candidates, see `serving_files`.
+    ``scorer``: called for each upload that brings no candidates, see `serving_files`. ``threads``: most to set up prices
+    with, 0: all cores.
     """
 
     def __init__(
-        self, prices: StreamPrices, store: MatchStore, scorer: Callable[[], "ItemScorer"] | None = None
+        self,
+        prices: StreamPrices,
+        store: MatchStore,
+        scorer: Callable[[], "ItemScorer"] | None = None,
+        *,
+        threads: int = 0,
     ) -> None:
         self.prices, self.store, self.day = prices, store, -1
         self._scorer, self._everybody = scorer, np.arange(len(prices.user_ids))
         self._ids = pd.Index(prices.user_ids)
-        self._rule = OnlineRule(prices.capacity, prices.curves)
+        self._rule = OnlineRule(prices.capacity, prices.curves, threads=threads)
         self._since, self._read_at = 0, 0
         self._items: set[str] = set()  # of the day, asked for here
         self._people = hashlib.sha256("\n".join(map(str, prices.user_ids.tolist())).encode()).hexdigest()

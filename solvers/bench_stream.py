@@ -105,6 +105,8 @@ def limit(yesterday: Allocation, today: Allocation, sample: int = _SAMPLE) -> fl
         each = np.repeat(margin, np.diff(solved.problem.indptr))
         bids.append(np.maximum(solved.problem.score32() - each, 0.0))
     best = best_share(np.concatenate(users), np.concatenate(bids), today.problem.capacity, 2, sample)
+    if not today.value:
+        return 1.0
     sure = float(margin @ today.problem.item_load(today.chosen)) / today.value
     return sure + (1.0 - sure) * best
 
@@ -115,7 +117,8 @@ def _margins(solved: Allocation) -> np.ndarray:
     net = problem.score32() - solved.user_prices[problem.user]
     least = np.full(problem.items, np.inf)
     np.minimum.at(least, problem.item_of(solved.chosen), net[solved.chosen])
-    full = problem.item_load(solved.chosen) >= problem.demand
+    load = problem.item_load(solved.chosen)
+    full = (load >= problem.demand) & (load > 0)
     return np.where(full, np.maximum(least, 0.0), 0.0)
 
 
@@ -145,6 +148,9 @@ def main(words: Sequence[str] | None = None) -> None:
         print(f"| {name} | {' | '.join(f'{100 * found[rule][0]:.1f} %' for rule in RULES)} |", flush=True)
         seconds = ", ".join(f"{rule} {1e6 * found[rule][1] / day.items:.0f}" for rule in RULES)
         print(f"microseconds an item: {seconds}", flush=True)
+    begin = time.perf_counter()
+    OnlineRule(today.capacity, bid_curves(before), threads=1)
+    print(f"prices of a user: {1e6 * (time.perf_counter() - begin) / today.users:.0f} us on one core, once a night")
     print(f"one offer: {1e6 * decision_seconds(before, today):.0f} us (median)")
     print(f"the best rule that does not know the order: {100 * limit(before, solve(today)):.1f} %")
 

@@ -38,7 +38,7 @@ def interruptible(clock: Clock) -> Iterator[None]:
 def interrupts_held() -> Iterator[None]:
     """Inside, Ctrl-C waits: what must not be broken off half-way goes on, then KeyboardInterrupt is raised.
 
-    Only in the main thread and only where Ctrl-C would do something of Python's.
+    Only in the main thread and only where Ctrl-C would do something of Python's. Presses count as often as they were made.
     """
     handler, pressed = signal.getsignal(signal.SIGINT), []
     in_main = threading.current_thread() is threading.main_thread()
@@ -50,8 +50,8 @@ def interrupts_held() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, handler)
-    if pressed:
-        handler(*pressed[0])
+        for given in pressed:
+            handler(*given)
 
 
 def _tell(number: int, frame: FrameType | None) -> None:

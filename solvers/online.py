@@ -26,6 +26,7 @@ class OnlineRule:
                Activity below `threshold` closes a user
     threshold  least activity of an available user
     items      how many items a usual day brings; None: as many as the bid curves are of
+    threads    most threads to set up prices of bid curves with, 0: all cores
 
     `left` int64[users] are the places left. `offer_one` and `offer_many` ask and change nothing, `take` and `give_back`
     move places, `run` answers a day of items in order. ``gone`` is the share of a usual day's items that has arrived by
@@ -37,6 +38,7 @@ class OnlineRule:
     activity: np.ndarray | None = None
     threshold: float = 0.0
     items: int | None = None
+    threads: int = 0
     answered: int = field(default=0, init=False)
     left: np.ndarray = field(init=False)
 
@@ -55,7 +57,7 @@ class OnlineRule:
             self._activity = np.maximum(self._activity, np.finfo(np.float64).tiny)
         if self.items is None and isinstance(self.prices, BidCurves):
             self.items = self.prices.items
-        self._kernel = kernel_prices(self.prices, int(self.capacity.max(initial=0)))
+        self._kernel = kernel_prices(self.prices, int(self.capacity.max(initial=0)), self.threads)
         self._now, self._set_at = np.empty(users, np.float32), (-1.0, -1.0, -1.0)
         self._set_in, self._turn = np.zeros(users, np.int32), 0
         self._seen, self._mark = np.full(users, -1, np.int32), 0
@@ -107,7 +109,8 @@ class OnlineRule:
         rows = np.asarray(user, np.int64)
         in_order = np.sort(rows)
         twice = (in_order[1:] == in_order[:-1]).any()
-        if twice or (rows < 0).any() or (self.left[rows] <= 0).any():
+        outside = rows.size and (in_order[0] < 0 or in_order[-1] >= len(self.left))
+        if twice or outside or (self.left[rows] <= 0).any():
             raise ProblemError("take: expected users given once and with places left; offer anew")
         self.left[rows] -= 1
         self.answered += new
@@ -172,7 +175,7 @@ class OnlineRule:
             )
         self.items = self.items or curves.items
         self.prices = curves
-        self._kernel = kernel_prices(curves, int(self.capacity.max(initial=0)))
+        self._kernel = kernel_prices(curves, int(self.capacity.max(initial=0)), self.threads)
         self._set_at = (-1.0, -1.0, -1.0)
 
     def _clock(self, gone: float, answered: int) -> tuple[float, float, float]:

@@ -56,6 +56,9 @@ class BidCurves:
     def __post_init__(self) -> None:
         if self.bids.ndim != 2 or self.bids.dtype != np.float32 or not self.bids.shape[1] or self.items < 1:
             raise ProblemError("BidCurves: expected bids float32[users, n > 0] of at least one item")
+        falling = (self.bids[:, 1:] <= self.bids[:, :-1]).all()
+        if not (falling and (self.bids[:, -1] >= 0).all() and np.isfinite(self.bids[:, 0]).all()):
+            raise ProblemError("BidCurves: expected finite bids >= 0 that fall along each row")
 
     @property
     def users(self) -> int:
@@ -71,18 +74,23 @@ def bid_curves(allocation: Allocation) -> BidCurves:
     return curves_of(allocation.problem, allocation.user_prices, int(allocation.problem.capacity.max(initial=0)))
 
 
+def no_bids(users: int, most: int) -> np.ndarray:
+    """float32[users, n] of zeros, n as in `bid_curves` for capacities up to `most`."""
+    return np.zeros((users, min(max(2 * most, LEAST_BIDS), MOST_BIDS)), np.float32)
+
+
 def curves_of(problem: Problem, price: np.ndarray, most: int) -> BidCurves:
     """Bid curves of a problem at prices float64[users] for capacities up to `most`."""
-    bids = np.zeros((problem.users, min(max(2 * most, LEAST_BIDS), MOST_BIDS)), np.float32)
+    bids = no_bids(problem.users, most)
     best_bids(problem.indptr, problem.user, problem.score32(), problem.demand, np.asarray(price, np.float64), bids)
     return BidCurves(bids, max(problem.items, 1))
 
 
-def kernel_prices(prices: Any, most: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def kernel_prices(prices: Any, most: int, threads: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(price float64, bids float32, values uint16) as the kernels take them for capacities up to `most`, size 0 for what is
     not there.
     """
     if isinstance(prices, BidCurves):
-        return np.zeros(0), prices.bids, place_values(prices.bids, most)
+        return np.zeros(0), prices.bids, place_values(prices.bids, most, threads)
     price = prices.price if isinstance(prices, UserPrices) else np.zeros(0)
     return price, np.zeros((0, 1), np.float32), np.zeros((0, 1, 1), np.uint16)

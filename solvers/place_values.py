@@ -29,7 +29,7 @@ def place_values(bids: np.ndarray, most: int, threads: int = 0) -> np.ndarray:
     """uint16[users, shares, places]: V(s, k) - V(s, k - 1) at SHARES and PLACES, in units of the largest bid / 65535.
 
     bids float32[users, n], falling, those of a day. most: largest capacity; places beyond it and PLACES are left out.
-    20 bytes a user and number of places; a microsecond a user for 10 places, 10 for 30.
+    20 bytes a user and number of places. On one core 1 to 5 microseconds a user for 10 places, 15 to 50 for 30, 200 for 64.
     """
     kept = PLACES[: int(np.searchsorted(PLACES, max(most, 1))) + 1]
     values = np.zeros((len(bids), SHARES.size, kept.size), np.uint16)

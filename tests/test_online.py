@@ -247,6 +247,18 @@ def test_bad_candidates_are_named(kind: str, user: list, score: list, message: s
     assert rule.offer_one(np.array([0, 1]), np.array([1.0, 2.0]), 1).tolist() == [1], "the rule goes on"
 
 
+@pytest.mark.parametrize("bids", [[1.0, 2.0], [1.0, -1.0], [np.nan, 0.0], [1.0, np.nan], [np.inf, 1.0]])
+def test_bids_that_are_none_are_refused(bids: list[float]) -> None:
+    with pytest.raises(ProblemError, match="expected finite bids >= 0 that fall along each row"):
+        BidCurves(np.array([[2.0, 1.0], bids], np.float32), 5)
+
+
+@pytest.mark.parametrize("users", [[5], [-1], [0, 0]])
+def test_users_that_cannot_be_taken_are_refused(users: list[int]) -> None:
+    with pytest.raises(ProblemError, match="take: expected users given once and with places left"):
+        OnlineRule(np.array([1, 1])).take(np.array(users))
+
+
 def test_what_does_not_fit_is_refused() -> None:
     capacity = np.array([1, 1])
     with pytest.raises(ProblemError, match="not negative"):

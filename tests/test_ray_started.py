@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +16,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from dualrec.solvers.distributed.ray_cluster import room_for
 from dualrec.solvers.distributed.shard_writer import write_shards
 from dualrec.solvers.distributed.solver import Distributed
 from dualrec.solvers.errors import SolverError
@@ -108,10 +110,42 @@ def test_a_cluster_that_the_environment_names(cluster: str) -> None:
 def test_no_ray_at_the_address(problem: Problem, monkeypatch: pytest.MonkeyPatch) -> None:
     import ray
 
+    monkeypatch.setenv("RAY_ADDRESS", "")
+    with room_for(1) as places:
+        assert places.options == {"num_cpus": 0}, "a Ray of this machine"
     monkeypatch.setenv("RAY_ADDRESS", "nonsense")
     with pytest.raises(SolverError, match="no Ray answers at nonsense"):
         solve(problem, Distributed(workers=2))
     assert not ray.is_initialized()
+
+
+def test_a_connection_that_somebody_else_ended_is_not_ended_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The program ends the Ray that a solve has started, and starts its own: the solve leaves that alone."""
+    import ray
+
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    with room_for(1):
+        ray.shutdown()
+        ray.init(address="local", num_cpus=1, include_dashboard=False, log_to_driver=False, configure_logging=False)
+    assert ray.is_initialized()
+    with room_for(1) as places:
+        assert places.options["num_cpus"] == 1, "the program's own: a CPU is reserved"
+    assert ray.is_initialized()
+    ray.shutdown()
+
+
+@pytest.mark.parametrize("after", [0.0, 0.005, 0.2])
+def test_ctrl_c_while_ray_ends(after: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    import ray
+
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    with pytest.raises(KeyboardInterrupt):
+        with room_for(1):
+            threading.Timer(after, os.kill, (os.getpid(), signal.SIGINT)).start()
+        time.sleep(1.0)  # where the end was quicker than the signal
+    assert not ray.is_initialized()
+    with room_for(1) as places:
+        assert places.options == {"num_cpus": 0}
 
 
 SOLVES = """

@@ -187,6 +187,10 @@ WRONG_ADDED: dict[str, tuple[Callable[[ShardWriter], Any], str]] = {
     ),
     "demand below 0": (lambda w: w.close([1, -1], [1, 1], None, None), "demand of item 1 is -1"),
     "demand of fewer": (lambda w: w.close([1], [1, 1], None, None), r"demand has shape \(1,\), expected \(2,\)"),
+    "items after the end": (
+        lambda w: (w.close([1, 1], [1, 1], None, None), w.add(np.array([2]), USERS, SCORES)),
+        "the writer of shards is closed",
+    ),
     "an id twice": (lambda w: w.close([1, 1], [1, 1], ["a", "a"], None), "'a'"),
 }
 

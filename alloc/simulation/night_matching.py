@@ -78,7 +78,7 @@ class Night:
             return view.matches
         if self._rule is None:
             capacity = np.where(view.group.users, options.match.capacity, 0)
-            self._rule = OnlineRule(capacity, bid_curves(self._last))
+            self._rule = OnlineRule(capacity, bid_curves(self._last), threads=1)
             self._rule.know(np.maximum(capacity - view.matches.sizes(len(capacity)), 0), 0)
         factor = visit_factor(options, view.group.policy, view.forecast) * view.group.users * to_come
         request = _request(options, view, batch, np.full(len(batch), options.match.demand), factor)

@@ -14,9 +14,10 @@ ROOM_PATIENCE = 60.0
 
 
 class _Started:
-    """The connection to Ray that this process made, how many use it (0: there is none), and whether it is to a cluster."""
+    """The connection to Ray that this process made: its job (None: there is none), how many use it, whether to a cluster."""
 
     lock = threading.Lock()
+    job: str | None = None
     users = 0
     cluster = False
 
@@ -41,51 +42,61 @@ def room_for(workers: int) -> Iterator[Places]:
         import ray
     except ImportError as error:
         raise SolverError("engine ray needs the package ray: pip install 'dualrec[ray]'") from error
-    mine = _join(ray, workers)
+    job: str | None = None
     try:
-        if mine and not _Started.cluster:
+        with interrupts_held():  # in the middle, Ray would leave processes behind
+            job = _join(ray, workers)
+        if job is not None and not _Started.cluster:
             yield Places(ray, {"num_cpus": 0})
         else:
             with _reserved(ray, workers) as options:
                 yield Places(ray, options)
     finally:
-        if mine:
-            _leave(ray)
+        if job is not None:
+            _leave(ray, job)
 
 
-def _join(ray: Any, workers: int) -> bool:
-    """Whether the connection was made here, by this call or by one that still uses it."""
+def _join(ray: Any, workers: int) -> str | None:
+    """The job of the connection made here, by this call or by one that still uses it; None for the program's own."""
     with _Started.lock:
-        if not ray.is_initialized():
-            _Started.users = 0  # somebody else may have ended it
+        if ray.is_initialized():
+            if _job(ray) != _Started.job:
+                return None
+        else:
             _connect(ray, workers)
-        elif not _Started.users:
-            return False
+            _Started.job, _Started.users = _job(ray), 0
         _Started.users += 1
-        return True
+        return _Started.job
+
+
+def _job(ray: Any) -> str:
+    """What tells this connection from others: every Ray counts its jobs from 1."""
+    context = ray.get_runtime_context()
+    return f"{context.gcs_address} {context.get_job_id()}"
 
 
 def _connect(ray: Any, workers: int) -> None:
     """To the cluster that RAY_ADDRESS names, else to a Ray that starts here."""
-    address = os.environ.get("RAY_ADDRESS", "local")
+    address = os.environ.get("RAY_ADDRESS") or "local"
     _Started.cluster = address != "local"
     here = {} if _Started.cluster else {"num_cpus": workers, "include_dashboard": False}
     try:
-        with interrupts_held():  # in the middle, Ray would leave processes behind
-            ray.init(address=address, log_to_driver=False, configure_logging=False, **here)
-    except KeyboardInterrupt:
-        ray.shutdown()
-        raise
+        ray.init(address=address, log_to_driver=False, configure_logging=False, **here)
     except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
         what = f"no Ray answers at {address}" if _Started.cluster else "Ray does not start on this machine"
         raise SolverError(f"{what}: {one_line(error)}") from error
 
 
-def _leave(ray: Any) -> None:
-    with _Started.lock:
+def _leave(ray: Any, job: str) -> None:
+    """Ends the connection after its last user; one that somebody else has ended or replaced is left alone."""
+    with _Started.lock, interrupts_held():
+        if _Started.job != job:
+            return
         _Started.users -= 1
         if _Started.users == 0:
-            ray.shutdown()
+            _Started.job = None
+            if ray.is_initialized() and _job(ray) == job:
+                ray.shutdown()
 
 
 @contextmanager
@@ -107,8 +118,9 @@ def _reserved(ray: Any, workers: int) -> Iterator[dict[str, Any]]:
             )
         yield {"num_cpus": 1, "scheduling_strategy": PlacementGroupSchedulingStrategy(group)}
     finally:
-        if ray.is_initialized():
-            remove_placement_group(group)
+        with interrupts_held():
+            if ray.is_initialized():
+                remove_placement_group(group)
 
 
 def one_line(error: BaseException) -> str:

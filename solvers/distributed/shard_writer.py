@@ -27,7 +27,8 @@ def write_shards(problem: Problem, folder: str | Path, shards: int = 64) -> Path
 
     ``edges-NNNNN.parquet`` hold user int32 (row) and score of consecutive items, users ascending inside an item, with page
     checksums; ``indptr``, ``demand``, ``capacity`` and the ids stand beside them. A problem too large for one machine is
-    written by `new_shards`. Raises ProblemError for floors and (user, creator) limits, which shards do not hold.
+    written by `new_shards`. Raises ProblemError for floors and (user, creator) limits, which shards do not hold, OSError
+    where the disk fails.
     """
     if problem.floor is not None or problem.group is not None:
         raise ProblemError(
@@ -54,6 +55,8 @@ class ShardWriter:
         """The next items: edges of each (int[items]), and their users' rows (int) and scores[edges], float32 or float16 in
         all shards. Raises ProblemError for other types or lengths that do not fit; edges are checked where they are read.
         """
+        if self.closed:
+            raise ProblemError("the writer of shards is closed: no items come after its demand and capacity")
         number, lengths = len(self._lengths), np.asarray(lengths)
         user, score = np.asarray(user), np.asarray(score)
         _check_edges(number, lengths, user, score, self._score)

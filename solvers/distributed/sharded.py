@@ -85,7 +85,7 @@ def solve_shards(
     Every limit is checked by the workers: an item's on its worker, a user's over the sums of all. No process holds more
     than its shards and the prices. Messages are in ``options.folder``, or beside ``out``; all machines must see both and
     the shards. Raises ProblemError for shards that cannot be used, wrong arguments or an ``out`` that exists, SolverError
-    where workers are lost for good or messages find no room.
+    where workers are lost for good or messages find no room, OSError where the disk of ``out`` fails.
     """
     options = Distributed() if options is None else options
     if not isinstance(options, Distributed):

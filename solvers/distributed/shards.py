@@ -87,15 +87,13 @@ class Shards:
         return self.folder / f"edges-{shard:05d}.parquet"
 
     def _batches(self, shard: int, wanted: int) -> Iterable[tuple[np.ndarray, np.ndarray]]:
-        path, found = self._path(shard), 0
+        path = self._path(shard)
         try:
             with pq.ParquetFile(path, page_checksum_verification=True) as file:
                 if file.metadata.num_rows != wanted:
                     raise ProblemError(f"{path} has {file.metadata.num_rows} edges, expected {wanted}, as in indptr")
                 _check_columns(path, file.schema_arrow, self.score)
-                for batch in _columns(file):
-                    found += batch[0].size
-                    yield batch
+                yield from _columns(file)
         except (OSError, pa.ArrowException) as error:
             raise _unreadable(path, error) from error
 
