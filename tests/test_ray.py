@@ -87,9 +87,10 @@ def test_more_workers_than_ray_has_room_for(problem: Problem) -> None:
 def test_a_cluster_that_others_use(problem: Problem, monkeypatch: pytest.MonkeyPatch) -> None:
     import ray
 
-    monkeypatch.setattr(ray_cluster, "ROOM_PATIENCE", 1.0)
-    with ray_cluster.room_for(WORKERS - 1), pytest.raises(SolverError, match=f"free CPUs of {WORKERS}, expected 2"):
-        solve(problem, Distributed(workers=2, engine="ray"))
+    with ray_cluster.room_for(WORKERS - 1), monkeypatch.context() as impatient:
+        impatient.setattr(ray_cluster, "ROOM_PATIENCE", 1.0)
+        with pytest.raises(SolverError, match=f"free CPUs of {WORKERS}, expected 2"):
+            solve(problem, Distributed(workers=2, engine="ray"))
     assert ray.is_initialized()
     assert solve(problem, Distributed(workers=2, engine="ray")).gap <= 1e-3
 
