@@ -52,7 +52,8 @@ def test_help_names_every_command_and_option(dualrec: Callable) -> None:
     assert all(name in out for name in COMMANDS)
     code, out, _ = dualrec("nightly", "--help")
     assert code == 0
-    assert all(name in out for name in ("--config", "--data", "--day", "--out", "--engine", "--workers", "KEY=VALUE"))
+    options = ("--config", "--data", "--day", "--out", "--engine", "--workers", "--device", "--debug", "KEY=VALUE")
+    assert all(name in out for name in options)
 
 
 def test_version(dualrec: Callable) -> None:
