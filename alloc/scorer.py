@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from ..models.exact_search import ExactSearch
 from ..models.heads import Head
@@ -12,7 +11,6 @@ from ..models.torch_threads import each_on_one_thread
 from ..solvers.candidate_source import BLOCK_BYTES, RowSource
 from .artifacts import load_array, load_json
 from .authors import author_rows
-from .errors import InputError
 from .night_view import NightView
 
 
@@ -68,9 +66,7 @@ def row_source(scorer: PairScorer, threads: int) -> RowSource:
 
 
 def tile_search(scorer: PairScorer, device: str) -> ExactSearch:
-    """The same source by tiles on a device. Raises InputError where the device is "cuda" and there is none."""
-    if device == "cuda" and not torch.cuda.is_available():
-        raise InputError('retrieval.device is "cuda", but torch finds no such device; use retrieval.device=cpu')
+    """The same source by tiles on a device that is there, see `settle_device`."""
     return ExactSearch(
         lambda items, first, last: scorer.tile(items, first, last, device), scorer.items, scorer.users, device=device
     )
