@@ -1,6 +1,6 @@
 """Seconds to score every pair by all heads, on random vectors: `python -m dualrec.alloc.bench_scoring`.
 
-Needs 4 (2 dim + heads + 2) bytes a user and item, and a block of scores for each thread.
+Needs 4 (2 dim + taste + heads + 2) bytes a user and item, and a block of scores for each thread.
 """
 
 import argparse
@@ -10,11 +10,13 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..models.heads import Head
+from ..models.options import HeadOptions
 from ..models.pair_scores import DEFAULT_BETA, PairScorer
 from .progress import make_progress
 from .scorer import row_source
 
 KINDS = ("effective_view", "like", "comment", "follow", "share", "profile_visit", "skip")
+TASTE = HeadOptions().dim
 
 
 def random_scorer(items: int, users: int, dim: int, seed: int) -> PairScorer:
@@ -29,10 +31,12 @@ def random_scorer(items: int, users: int, dim: int, seed: int) -> PairScorer:
         user_bias=drawn(users),
         item_vector=drawn(items, 2 * dim),
         item_logit=drawn(items) - 6,
-        heads=tuple(Head(kind, -3.0, 0.3, 1.0, 1.0) for kind in KINDS),
+        heads=tuple(Head(kind, -3.0, 0.3, 1.0, 1.0, taste=1.0) for kind in KINDS),
         beta=np.array([DEFAULT_BETA[kind] for kind in KINDS]),
         user_rate=drawn(users, len(KINDS)),
         item_rate=drawn(items, len(KINDS)),
+        user_taste=drawn(users, TASTE) / np.float32(TASTE**0.5),
+        item_taste=drawn(items, TASTE),
         factor=rng.random(users, np.float32),
         excluded=np.zeros(0, np.int64),
     )

@@ -7,7 +7,15 @@ from typing import Annotated, Any, Literal, get_args
 import yaml
 from pydantic import Field, ValidationError, field_validator
 
-from ..models.options import ActivityOptions, Options, RankerOptions, RetrievalOptions, ScoreOptions, TowerOptions
+from ..models.options import (
+    ActivityOptions,
+    HeadOptions,
+    Options,
+    RankerOptions,
+    RetrievalOptions,
+    ScoreOptions,
+    TowerOptions,
+)
 from .config_errors import nearest, one_line
 from .config_file import apply_overrides, read_config_file
 from .errors import InputError
@@ -86,6 +94,7 @@ class Config(Options):
     activity: ActivityOptions = ActivityOptions()
     towers: TowerOptions = TowerOptions()
     retrieval: RetrievalOptions = RetrievalOptions()
+    heads: HeadOptions = HeadOptions()
     score: ScoreOptions = ScoreOptions()
     ranker: RankerOptions = RankerOptions()
     allocation: AllocationOptions = AllocationOptions()

@@ -21,7 +21,8 @@ NAMES = {
     "hit_rate": "hit rate",
     "coverage": "coverage",
     "came_true": "came true",
-    "interaction_auc": "ranking AUC",
+    "interaction_auc": "retrieval AUC",
+    "ranking_auc": "ranking AUC",
     "delivered": "delivered feedback",
     "per_match": "per match",
 }
@@ -31,7 +32,9 @@ NAMES = {
 def run_figures(config: Config, finished: Mapping[str, FinishedStage]) -> dict[str, Any]:
     """Figures of a run whose stages up to the evaluation are done, on a day with a truth window.
 
-    hit_rate: share of matches whose user came. coverage: share of the new items with a match whose user came. delivered:
+    hit_rate: share of matches whose user came. coverage: share of the new items with a match whose user came.
+    interaction_auc: users who met a new item against active users at random. ranking_auc: the heads' P(feedback) among those
+    who met one, mean over the kinds in FEEDBACK that happened. delivered:
     sum over the matches of P(the user comes) x expected feedback when shown, by the chances of the world; per_match: its
     mean. These two are absent for data that is not the built-in world.
     """
@@ -51,6 +54,7 @@ def run_figures(config: Config, finished: Mapping[str, FinishedStage]) -> dict[s
         "came_true": evaluation["outcome"]["ours"]["came_true"],
         "coverage": float(met.mean()),
         "interaction_auc": evaluation["ranking_auc"].get("interaction"),
+        "ranking_auc": _mean_auc(evaluation["ranking_auc"]),
         "share": share_by_source(folders["allocation"]),
         "seconds": sum(stage.seconds for stage in finished.values()),
     }
@@ -59,3 +63,9 @@ def run_figures(config: Config, finished: Mapping[str, FinishedStage]) -> dict[s
         each = world.comes[users[user]] * world.feedback(items[item], users[user], FEEDBACK)
         figures |= {"delivered": float(each.sum()), "per_match": float(each.mean()) if len(each) else 0.0}
     return figures
+
+
+def _mean_auc(found: Mapping[str, float]) -> float | None:
+    """None where no kind has both outcomes, or all are always true."""
+    each = [found[kind] for kind in FEEDBACK if kind in found and found[kind] != found.get("interaction")]
+    return float(np.mean(each)) if each else None

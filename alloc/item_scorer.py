@@ -15,6 +15,7 @@ from ..models.towers import Towers, new_item_vectors
 from .errors import InputError
 from .model_log import unit_length
 from .new_item import NewItem
+from .new_item_heads import NewItemHeads
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,12 +36,14 @@ class Rate:
 
 @dataclass(frozen=True, eq=False)
 class ItemScorer:
-    """Of one night: ``users`` scores pairs and has no items; ``creators`` are sorted ids; ``author`` int64[creators]: the
-    place of the user who is that creator, -1 for others. ``categories``: their codes, None where the night has none.
-    ``content``: how many numbers, 0 where it has none. One at a time.
+    """Of one night: ``users`` scores pairs and has no items; ``network``: of its heads, None where these are smoothed rates;
+    ``creators`` are sorted ids; ``author`` int64[creators]: the place of the user who is that creator, -1 for others.
+    ``categories``: their codes, None where the night has none. ``content``: how many numbers, 0 where it has none. One at a
+    time.
     """
 
     towers: Towers
+    network: NewItemHeads | None
     rate: Rate
     lookups: ItemLookups
     users: PairScorer
@@ -60,7 +63,7 @@ class ItemScorer:
 
     @cached_property
     def _product(self) -> np.ndarray:
-        return np.empty(self.users.users, np.float32)
+        return np.empty((2, self.users.users), np.float32)
 
     def pairs(self, items: Sequence[NewItem], moments: Sequence[float]) -> PairScorer:
         """The scores of several items. Raises InputError as `scores`."""
@@ -73,11 +76,16 @@ class ItemScorer:
         features = np.concatenate([self.lookups.rate_features(*one) for one in known])
         author = np.append(self.author, -1)[creator]
         written = np.flatnonzero(author >= 0)
+        group = self.lookups.group_rate[creator if len(self.creators) else token]
+        appeal, item_rate = np.zeros((len(items), 0), np.float32), group
+        if self.network is not None:
+            appeal, item_rate = self.network.parts(token, content, group)
         return replace(
             self.users,
             item_vector=new_item_vectors(self.towers, token, content, dense, met),
             item_logit=self.rate.logit(features),
-            item_rate=self.lookups.group_rate[creator if len(self.creators) else token],
+            item_rate=item_rate,
+            item_taste=appeal,
             excluded=written * self.users.users + author[written],
         )
 

@@ -14,7 +14,7 @@ from .lock import run_lock
 from .progress import NullProgress, Progress
 from .publish import clean, point_latest, publish, published_run, run_id
 from .stage import Stage
-from .stage_list import PUBLISHED, STAGES
+from .stage_list import OPTIONAL, PUBLISHED, STAGES
 from .stage_store import code_version, run_stages
 
 WORK = "work"
@@ -78,6 +78,7 @@ def _run_and_publish(
     out = Path(config.out)
     finished = run_stages(stages, config, out / WORK, progress, fingerprint)
     files = {name: finished[stage].folder / name for name, stage in published.items()}
+    files = {name: path for name, path in files.items() if name not in OPTIONAL or path.exists()}
     data = load_json(files[METRICS])["data"]
     name = run_id(str(data["name"]), int(data["day"]), key)
     return publish(out, name, key, files, {"config.yaml": effective_config(config)})

@@ -27,7 +27,10 @@ def load_scorer(view: NightView, retrieval: Path, ranking: Path) -> PairScorer:
         beta=np.array(about["beta"]),
         user_rate=np.array(load_array(ranking / "user_rate.npy")),
         item_rate=np.array(load_array(ranking / "item_rate.npy")),
+        user_taste=np.array(load_array(ranking / "user_taste.npy")),
+        item_taste=np.array(load_array(ranking / "item_taste.npy")),
         factor=np.array(load_array(ranking / "factor.npy")),
+        interaction_exponent=float(about["interaction_exponent"]),
         excluded=excluded_pairs(view, users, items),
     )
 

@@ -10,11 +10,13 @@ import xgboost
 from ..models.heads import Head
 from ..models.item_lookups import ItemLookups
 from ..models.pair_scores import PairScorer
+from ..models.traits import category_codes
 from .artifacts import load_array, load_json
 from .errors import InputError
 from .item_scorer import ItemScorer, Rate
+from .new_item_heads import NewItemHeads
 from .serving_names import ABOUT_FILE, CREATORS, OF_ITEMS, OF_USERS, SERVING, TREES_FILE
-from .tower_store import load_towers
+from .tower_store import load_heads, load_towers
 
 
 def load_item_scorer(run_dir: Path, user_ids: np.ndarray) -> ItemScorer:
@@ -26,17 +28,23 @@ def load_item_scorer(run_dir: Path, user_ids: np.ndarray) -> ItemScorer:
     if not folder.is_dir():
         raise InputError(f"{run_dir} holds nothing to score new items with; run the night again with this version")
     about = load_json(folder / ABOUT_FILE)
-    arrays = {name: np.array(load_array(folder / f"{name}.npy")) for name in (*OF_USERS, *OF_ITEMS, CREATORS)}
     try:
-        if about["schema"] != 1:
-            raise ValueError(f"schema {about['schema']}, expected 1")
+        before_tastes = _schema(about) == 1
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{folder} is not a folder to score new items with: {error}") from None
+    names = [name for name in (*OF_USERS, *OF_ITEMS, CREATORS) if not (before_tastes and name == "user_taste")]
+    arrays = {name: np.array(load_array(folder / f"{name}.npy")) for name in names}
+    if before_tastes:
+        arrays["user_taste"] = np.zeros((len(arrays["user_vector"]), 0), np.float32)
+    try:
         rate = _rate(folder, about["rate"])
         names = about["categories"]
         return ItemScorer(
             towers=load_towers(folder),
+            network=_network(folder, about, len(about["heads"])),
             rate=rate,
             lookups=ItemLookups(**{name: arrays[name] for name in OF_ITEMS}),
-            users=_users(arrays, tuple(Head(**head) for head in about["heads"]), np.array(about["beta"])),
+            users=_users(arrays, about),
             categories=None if names is None else {name: code for code, name in enumerate(names)},
             creators=arrays[CREATORS],
             author=_authors(arrays[CREATORS], user_ids, about["authors_are_users"]),
@@ -46,16 +54,36 @@ def load_item_scorer(run_dir: Path, user_ids: np.ndarray) -> ItemScorer:
         raise InputError(f"{folder} is not a folder to score new items with: {error}") from None
 
 
-def _users(arrays: dict[str, np.ndarray], heads: tuple[Head, ...], beta: np.ndarray) -> PairScorer:
+def _schema(about: dict[str, Any]) -> int:
+    """1: a version without the heads' network, 2: this one. Raises ValueError for another."""
+    if about["schema"] not in {1, 2}:
+        raise ValueError(f"schema {about['schema']}, expected 1 or 2")
+    return int(about["schema"])
+
+
+def _network(folder: Path, about: dict[str, Any], heads: int) -> NewItemHeads | None:
+    """The heads' network for new items; None where the night's heads were smoothed rates."""
+    learnt = about.get("learnt")
+    if learnt is None:
+        return None
+    kinds = [head["kind"] for head in about["heads"]]
+    codes = None if about["content"] or about["categories"] is None else category_codes(len(about["categories"]))
+    return NewItemHeads(load_heads(folder), [kinds.index(kind) for kind in learnt], heads, codes)
+
+
+def _users(arrays: dict[str, np.ndarray], about: dict[str, Any]) -> PairScorer:
     """A scorer of the users that has no items yet."""
+    heads = tuple(Head(**head) for head in about["heads"])
     none = np.zeros((0, arrays["user_vector"].shape[1]), np.float32)
     return PairScorer(
         **{name: arrays[name] for name in OF_USERS},
         item_vector=none,
         item_logit=none[:, 0],
         item_rate=np.zeros((0, len(heads)), np.float32),
+        item_taste=np.zeros((0, arrays["user_taste"].shape[1]), np.float32),
         heads=heads,
-        beta=beta,
+        beta=np.array(about["beta"]),
+        interaction_exponent=float(about.get("interaction_exponent", 1.0)),
         excluded=np.zeros(0, np.int64),
     )
 

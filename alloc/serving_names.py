@@ -14,8 +14,9 @@ SERVING = "serving"
 """Their folder in a run."""
 
 TOWERS_FILE, TREES_FILE, ABOUT_FILE = "towers.safetensors", "item_rate_trees.json", "serving.json"
+HEADS_FILE = "heads.safetensors"
 
-OF_USERS = ("user_vector", "user_bias", "user_rate", "factor")
+OF_USERS = ("user_vector", "user_bias", "user_rate", "user_taste", "factor")
 OF_ITEMS = (
     "heat",
     "same_day",
@@ -31,6 +32,7 @@ CREATORS = "creators"
 
 SERVING_FILES = (
     TOWERS_FILE,
+    HEADS_FILE,
     TREES_FILE,
     ABOUT_FILE,
     *(f"{name}.npy" for name in (*OF_USERS, *OF_ITEMS, CREATORS)),

@@ -122,13 +122,13 @@ def ranking_auc(
     item_place[rows[1]] = np.arange(truth.items)
     there = np.flatnonzero((user_place[log.user] >= 0) & (item_place[log.item] >= 0))
     item, user = item_place[log.item[there]], user_place[log.user[there]]
-    lift = scorer.lift(item, user)
+    lift, taste = scorer.lift(item, user), scorer.taste(item, user)
     found = {"interaction": _interaction_auc(scorer, truth, seed)}
     for number, head in enumerate(scorer.heads):
         if head.always:
             found[head.kind] = found["interaction"]
             continue
-        p = head.probability(lift, scorer.user_rate[user, number], scorer.item_rate[item, number])
+        p = head.probability(lift, scorer.user_rate[user, number], scorer.item_rate[item, number], taste)
         found[head.kind] = auc(np.asarray(log.kinds[head.kind][there]), p)
     return {name: value for name, value in found.items() if np.isfinite(value)}
 

@@ -3,10 +3,10 @@
 A stage's function is named, not imported: it loads when the stage starts, so a stage that is reused loads nothing.
 """
 
-from .serving_names import SERVING, SERVING_FILES
+from .serving_names import HEADS_FILE, SERVING, SERVING_FILES
 from .stage import Stage
 
-SECTIONS = ("data", "activity", "towers", "retrieval", "score", "allocation", "evaluate")
+SECTIONS = ("data", "activity", "towers", "retrieval", "heads", "score", "allocation", "evaluate")
 EVERY_SECTION = ("seed", "engine", "device", *SECTIONS)
 
 STAGES = (
@@ -22,7 +22,7 @@ STAGES = (
         "ranking",
         "dualrec.alloc.stage_ranking:run",
         ("tables", "activity", "retrieval"),
-        ("activity", "towers", "score"),
+        ("seed", "activity", "towers", "heads", "score"),
     ),
     Stage(
         "candidates",
@@ -66,3 +66,6 @@ PUBLISHED = {
     "report.html": "report",
     **{f"{SERVING}/{name}": "serving" for name in SERVING_FILES},
 }
+
+OPTIONAL = frozenset({f"{SERVING}/{HEADS_FILE}"})
+"""Files that a night publishes when its settings make them."""

@@ -6,25 +6,23 @@ from hashlib import sha256
 import numpy as np
 import torch
 
-from ..models.heads import ALWAYS, Head, HeadRates, fit_heads, head_rates, interaction_rate
+from ..models.heads import interaction_rate
 from ..models.history import user_history
 from ..models.item_rate import Outcomes, RateRows, damped, outcomes, predict_item_rate, rate_features, train_item_rate
 from ..models.log import Log
 from ..models.options import ScoreOptions
 from ..models.pair_scores import DEFAULT_BETA, EXPLICIT
-from ..models.tower_inputs import item_inputs, user_inputs
-from ..models.towers import Towers
+from ..models.tower_inputs import item_inputs
 from .activity_cut import activity_factor, activity_threshold
 from .artifacts import load_array, save_arrays, save_json, write_bytes
 from .errors import InputError
+from .night_heads import night_heads
 from .night_view import NightView, load_view
 from .partitions import given
-from .retrieval_parts import item_vectors, user_vectors
 from .stage import StageContext
-from .tower_store import load_towers, vocabulary_sha256
+from .tower_store import heads_vocabulary_sha256, save_heads
 
 RATE_TREES, RATE_FILE = "item_rate_trees.json", "item_rate.json"
-_MOST_ROWS = 200_000
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -40,15 +38,15 @@ class PastItems:
 
 
 def run(context: StageContext) -> None:
-    """Write `item_logit`, `user_rate`, `item_rate`, `factor` (all for the rows of `retrieval`) and `ranking.json`."""
+    """Write `item_logit`, `user_rate`, `item_rate`, `user_taste`, `item_taste`, `factor` (all for the rows of `retrieval`),
+    `group_rate`, the heads' network where there is one, and `ranking.json`."""
     torch.set_num_threads(1)
     view = load_view(context.input("tables"))
     folder = context.input("retrieval")
     users, items = load_array(folder / "users.npy"), load_array(folder / "items.npy")
     past, heads = view.past, view.tables.heads
     share = damped(item_shares(context, view, past), context.config.score.rate_exponent)
-    rates = head_rates(past, heads, view.group)
-    fitted = _fit(context, view, past, heads)
+    found = night_heads(context, view, users, items)
     p_active = load_array(context.input("activity") / "p_active.npy")[users]
     threshold = activity_threshold(p_active, context.config.activity)
     explicit = tuple(kind for kind in heads if kind in EXPLICIT)
@@ -58,15 +56,23 @@ def run(context: StageContext) -> None:
         context.out,
         item_logit=np.log(share / (1 - share)).astype(np.float32),
         item_share=share,
-        user_rate=rates.user[users],
-        item_rate=rates.item[items],
+        user_rate=found.user_rate,
+        item_rate=found.item_rate,
+        user_taste=found.user_taste,
+        item_taste=found.item_taste,
+        group_rate=found.group_known,
         factor=(active / theta**context.config.score.theta_exponent).astype(np.float32),
     )
     about = {
-        "heads": [dataclasses.asdict(head) for head in fitted],
+        "heads": [dataclasses.asdict(head) for head in found.heads],
+        "fit": found.about,
         "beta": head_weights(heads, context.config.score),
         "threshold": threshold,
+        "interaction_exponent": context.config.score.interaction_exponent,
     }
+    if found.network is not None:
+        vocabulary = heads_vocabulary_sha256(view.tables, found.learnt)
+        save_heads(context.out, found.network, context.config.heads, vocabulary)
     save_json(context.out / "ranking.json", about)
 
 
@@ -118,31 +124,3 @@ def item_features(past: PastItems, part: tuple[int, np.ndarray]) -> np.ndarray:
     known = known.without_new_items(day) if past.strict_cold else known
     inputs = item_inputs(known, day, items, user_history(known, day), similar=False)
     return rate_features(inputs, known, day, past.seen, past.target_days, past.creator)
-
-
-def _fit(context: StageContext, view: NightView, past: Log, heads: tuple[str, ...]) -> list[Head]:
-    """Heads from the last days' interactions, with rates and vectors from before them."""
-    flags = np.array([past.kinds[kind].mean() for kind in heads])
-    if (flags > ALWAYS).all():
-        return [Head(kind, 0.0, 0.0, 0.0, 0.0, always=True) for kind in heads]
-    cut = max(view.tables.first_day, view.day - context.config.towers.train_days)
-    before, after = past.between(view.tables.first_day, cut), past.between(cut + 1, view.day)
-    rows = np.flatnonzero(before.known()[after.user])
-    step = max(1, len(rows) // _MOST_ROWS)
-    after = after.take(rows[::step])
-    lift = _lift(context, view, before, after, cut)
-    task = context.progress.task("heads", len(heads))
-    rates: HeadRates = head_rates(before, heads, view.group)
-    return fit_heads(after, heads, rates, lift, lambda: task.advance(1))
-
-
-def _lift(context: StageContext, view: NightView, before: Log, after: Log, day: int) -> np.ndarray:
-    """float32[n]: the tower product of each interaction in ``after``, from what was known at the end of ``day``."""
-    towers: Towers = load_towers(context.input("retrieval"), vocabulary_sha256(view.tables))
-    users = user_inputs(before, day, context.config.towers.history_days, view.tables.user_features)
-    who, user = np.unique(after.user, return_inverse=True)
-    what, item = np.unique(after.item, return_inverse=True)
-    vector, bias = user_vectors(context.engine, towers, users, who)
-    inputs = item_inputs(before, day, what, users.history, similar=context.config.towers.ef)
-    item_vector = item_vectors(context.engine, towers, inputs)
-    return np.einsum("nd,nd->n", vector[user], item_vector[item]) + bias[user]

@@ -3,22 +3,22 @@
 import numpy as np
 import torch
 
-from ..models.heads import head_rates
-from ..models.item_lookups import ItemLookups, group_rates, item_lookups
+from ..models.item_lookups import ItemLookups, item_lookups
 from ..models.item_rate import outcomes
-from .artifacts import copy_file, load_json, save_arrays, save_json
+from .artifacts import copy_file, load_array, load_json, save_arrays, save_json
 from .authors import author_rows
 from .night_view import NightView, load_view
-from .serving_names import ABOUT_FILE, CREATORS, OF_ITEMS, OF_USERS, SERVING, TOWERS_FILE, TREES_FILE
+from .serving_names import ABOUT_FILE, CREATORS, HEADS_FILE, OF_ITEMS, OF_USERS, SERVING, TOWERS_FILE, TREES_FILE
 from .stage import StageContext
 from .stage_ranking import RATE_FILE, RATE_TREES
 from .tower_store import FILE, load_towers, vocabulary_sha256
 
-SCHEMA = 1
+SCHEMA = 2
 
 
 def run(context: StageContext) -> None:
-    """Write the folder `serving`: towers, trees of the item's rate, users' vectors and rates, lookups, `serving.json`."""
+    """Write the folder `serving`: towers, the heads' network, trees of the item's rate, what is known of the users, lookups,
+    `serving.json`."""
     torch.set_num_threads(1)
     view = load_view(context.input("tables"))
     retrieval, ranking, out = context.input("retrieval"), context.input("ranking"), context.out / SERVING
@@ -28,6 +28,8 @@ def run(context: StageContext) -> None:
     for name in OF_USERS:
         source = retrieval if name in {"user_vector", "user_bias"} else ranking
         copy_file(source / f"{name}.npy", out / f"{name}.npy")
+    if (ranking / HEADS_FILE).exists():
+        copy_file(ranking / HEADS_FILE, out / HEADS_FILE)
     lookups = _lookups(context, view)
     creators = view.tables.creators
     ids = np.zeros(0, np.int64) if view.tables.item_creator is None or creators is None else creators.ids
@@ -36,11 +38,11 @@ def run(context: StageContext) -> None:
 
 
 def _lookups(context: StageContext, view: NightView) -> ItemLookups:
-    past, group = view.past, view.group
-    rates = group_rates(group, head_rates(past, view.tables.heads, group), int(group.max(initial=-1)) + 1)
+    past = view.past
+    known = np.array(load_array(context.input("ranking") / "group_rate.npy"))
     towers = load_towers(context.input("retrieval"), vocabulary_sha256(view.tables))
     days = context.config.towers.target_days
-    return item_lookups(past, view.day, outcomes(past, days), days, view.tables.item_creator, towers, rates)
+    return item_lookups(past, view.day, outcomes(past, days), days, view.tables.item_creator, towers, known)
 
 
 def _about(context: StageContext, view: NightView) -> dict[str, object]:
@@ -52,6 +54,8 @@ def _about(context: StageContext, view: NightView) -> dict[str, object]:
         "schema": SCHEMA,
         "heads": ranking["heads"],
         "beta": ranking["beta"],
+        "interaction_exponent": ranking["interaction_exponent"],
+        "learnt": ranking["fit"].get("learnt"),
         "categories": None if tables.item_category is None else list(tables.categories),
         "content": int(view.log.content.shape[1]),
         "group": "category" if tables.item_creator is None else "creator",

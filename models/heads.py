@@ -1,8 +1,9 @@
 """The ranking heads: P(feedback kind | the user interacts with the item), one calibrated logistic model a head.
 
-A head's logit is offset + lift * (tower product) + user * (the user's own rate) + item * (the rate of the item's creator
-or category). All four parts factor over users and items, so that a head can be evaluated for every pair; and four numbers
-a head are enough to learn even where positives are few.
+A head's logit is offset + lift * (tower product) + taste * (the network's product) + user * (the user's part) + item * (the
+item's part). All parts factor over users and items, so that a head can be evaluated for every pair; and five numbers a head
+are enough to calibrate even where positives are few. The parts are the network's (see `head_network`), or without it the
+smoothed rates of the user and of the item's creator or category.
 """
 
 from collections.abc import Callable
@@ -39,12 +40,15 @@ class Head:
     user: float
     item: float
     always: bool = False
+    taste: float = 0.0
 
-    def probability(self, lift: np.ndarray, user: np.ndarray, item: np.ndarray) -> np.ndarray:
+    def probability(
+        self, lift: np.ndarray, user: np.ndarray, item: np.ndarray, taste: np.ndarray | float = 0.0
+    ) -> np.ndarray:
         """P(kind | interaction) of rows with these parts; float64[n]."""
         if self.always:
             return np.ones(np.broadcast(lift, user, item).shape)
-        return sigmoid(self.offset + self.lift * lift + self.user * user + self.item * item)
+        return sigmoid(self.offset + self.lift * lift + self.taste * taste + self.user * user + self.item * item)
 
 
 def head_rates(log: Log, heads: tuple[str, ...], group: np.ndarray) -> HeadRates:
@@ -87,6 +91,20 @@ def fit_head(kind: str, happened: np.ndarray, lift: np.ndarray, user: np.ndarray
     x = np.stack([np.ones(len(lift)), lift, user, item], 1).astype(np.float64)
     offset, of_lift, of_user, of_item = map(float, fit_logistic(x, happened, prior, _RIDGE))
     return Head(kind, offset, of_lift, of_user, of_item)
+
+
+def fit_network_head(
+    kind: str, happened: np.ndarray, lift: np.ndarray, parts: tuple[np.ndarray, np.ndarray, np.ndarray], weight: float
+) -> Head:
+    """As `fit_head` on the network's parts float[n]: its product, and its biases of user and item for this head.
+
+    Pulled towards the network as it was trained, which gives the product ``weight``; so it is calibrated on rows that it has
+    not seen.
+    """
+    prior = np.array([0.0, 0.0, weight, 1.0, 1.0])
+    x = np.stack([np.ones(len(lift)), lift, *parts], 1).astype(np.float64)
+    offset, of_lift, taste, user, item = map(float, fit_logistic(x, happened, prior, _RIDGE))
+    return Head(kind, offset, of_lift, user, item, taste=taste)
 
 
 def fit_heads(

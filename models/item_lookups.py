@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .heads import HeadRates
 from .history import user_history
 from .item_rate import Outcomes, closed_items, group_means
 from .log import Log
@@ -21,7 +20,7 @@ class ItemLookups:
 
     ``heat`` float64[tokens + 1]; ``same_day`` int64[tokens + 1]: new items of the day; ``token_rate`` float64[2, tokens + 1]
     and ``creator_rate`` float64[2, creators + 1] as of `group_means`, the latter [2, 0] without creators; ``group_rate``
-    float32[groups + 1, heads]: what the heads know of the creator, or where the data has none of the category.
+    float32[groups + 1, m]: what the heads know of the creator, or where the data has none of the category.
 
     Who met similar items: ``similar`` float64[tokens + 1, dim] by category, or by content ``near_content`` float64[n, d] of
     length 1, ``near_met`` float64[n, dim] and ``near_weight`` float64[n] of the items that were met. Of size 0 where unused.
@@ -72,7 +71,7 @@ def item_lookups(  # noqa: PLR0917
     towers: Towers,
     group_rate: np.ndarray,
 ) -> ItemLookups:
-    """At the end of ``day``, with which ``log`` ends; ``creator`` int32[items] or None, ``group_rate``: `group_rates`."""
+    """At the end of ``day``, with which ``log`` ends; ``creator`` int32[items] or None."""
     closed = closed_items(past, target_days, day)
     known = np.zeros(0, np.int64) if log.tokens_are_items else log.token[log.new_items(day)]
     return ItemLookups(
@@ -83,14 +82,6 @@ def item_lookups(  # noqa: PLR0917
         group_rate=group_rate,
         **_similar(log, day, towers),
     )
-
-
-def group_rates(group: np.ndarray, rates: HeadRates, groups: int) -> np.ndarray:
-    """float32[groups + 1, heads]: the heads' item rates by group instead of by item; 0 for groups without items."""
-    out = np.zeros((groups + 1, rates.item.shape[1]), np.float32)
-    known = np.flatnonzero(group >= 0)
-    out[group[known]] = rates.item[known]
-    return out
 
 
 def _similar(log: Log, day: int, towers: Towers) -> dict[str, np.ndarray]:

@@ -105,6 +105,13 @@ class ScoreOptions(Options):
     theta_exponent: float = Field(
         default=0.0, ge=0, le=1, description="exponent of the user's interaction rate; 1 = v5"
     )
+    interaction_exponent: float = Field(
+        default=1.0,
+        ge=0,
+        le=1,
+        description="exponent of P(the user interacts at all): 1 where the log holds what users chose, such as clicks; "
+        "0 where it holds all that they were shown, so that the heads say the rest (eq. 10 as in the paper)",
+    )
     rate_exponent: float = Field(
         default=0.5,
         ge=0,
@@ -114,6 +121,38 @@ class ScoreOptions(Options):
     theta_smoothing: float = Field(
         default=20.0, gt=0, description="visits' worth of the mean rate added to each user's own"
     )
+
+
+class HeadOptions(Options):
+    """The chance of each kind of feedback when a user is shown an item: the ranking of the night."""
+
+    model: Literal["network", "rates"] = Field(
+        default="network",
+        description="network: towers with an output for each kind, learnt from all interactions; rates: logistic curves of "
+        "the two-tower product and the smoothed rates of the user and of the item's creator or category",
+    )
+    dim: int = Field(default=32, ge=1, le=1024, description="length of a user's taste and an item's appeal")
+    train_days: int = Field(
+        default=20, ge=1, description="days whose interactions are learnt from, before those held out"
+    )
+    max_rows: int = Field(
+        default=600_000, ge=1, description="most interactions that are learnt from, evenly over the days"
+    )
+    epochs: int = Field(default=4, ge=1, le=1000)
+    batch: int = Field(default=2048, ge=1, description="interactions in a training step")
+    learning_rate: float = Field(default=0.006, gt=0)
+    weight_decay: float = Field(default=0.01, ge=0)
+    item_id: bool = Field(default=False, description="an embedding of each item's own, which a new item does not have")
+    sa: bool = Field(
+        default=False, description="with item_id: each sample is learnt from twice, once without the item's embedding"
+    )
+    ef: bool = Field(default=True, description="what came of an item so far, and the tastes of those who met it")
+
+    @model_validator(mode="after")
+    def _sa_drops_an_id(self) -> "HeadOptions":
+        if self.sa and not self.item_id:
+            raise ValueError("sa is true and item_id is false, expected item_id too: sa drops the item's embedding")
+        return self
 
 
 class RankerOptions(Options):

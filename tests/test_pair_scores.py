@@ -10,12 +10,21 @@ from dualrec.models.exact_search import ExactSearch
 from dualrec.models.heads import Head
 from dualrec.models.pair_scores import DEFAULT_BETA, SIGNIFICANT_BITS, PairScorer, _rounded
 
-HEADS = (Head("click", 0, 0, 0, 0, always=True), Head("like", -2.0, 0.5, 1.1, 0.9), Head("skip", -1.0, -0.3, 1.0, 1.0))
+HEADS = (
+    Head("click", 0, 0, 0, 0, always=True),
+    Head("like", -2.0, 0.5, 1.1, 0.9, taste=0.7),
+    Head("skip", -1.0, -0.3, 1.0, 1.0),
+)
 BETA = np.array([1.0, 2.0, -0.5])
 
 
 def scorer(
-    seed: int, users: int = 40, items: int = 30, heads: tuple[Head, ...] = HEADS, beta: np.ndarray = BETA
+    seed: int,
+    users: int = 40,
+    items: int = 30,
+    heads: tuple[Head, ...] = HEADS,
+    beta: np.ndarray = BETA,
+    exponent: float = 1.0,
 ) -> PairScorer:
     generator = np.random.default_rng(seed)
 
@@ -31,8 +40,11 @@ def scorer(
         beta=beta,
         user_rate=normal(users, len(heads)),
         item_rate=normal(items, len(heads)),
+        user_taste=normal(users, 3),
+        item_taste=normal(items, 3),
         factor=generator.random(users).astype(np.float32),
         excluded=np.unique(generator.integers(0, users * items, 60)),
+        interaction_exponent=exponent,
     )
 
 
@@ -43,12 +55,13 @@ def sigmoid(x: np.ndarray) -> np.ndarray:
 def plain_scores(of: PairScorer) -> np.ndarray:
     """Eq. 10 for every pair, in float64."""
     lift = of.item_vector.astype(float) @ of.user_vector.astype(float).T + of.user_bias.astype(float)
+    taste = of.item_taste.astype(float) @ of.user_taste.astype(float).T
     feedback = np.zeros_like(lift)
     for number, (head, beta) in enumerate(zip(of.heads, of.beta, strict=True)):
         users, items = of.user_rate[:, number].astype(float), of.item_rate[:, number].astype(float)
-        logit = head.offset + head.lift * lift + head.user * users + head.item * items[:, None]
+        logit = head.offset + head.lift * lift + head.taste * taste + head.user * users + head.item * items[:, None]
         feedback += beta * (np.ones_like(lift) if head.always else sigmoid(logit))
-    scores = of.factor * sigmoid(lift + of.item_logit.astype(float)[:, None]) * feedback
+    scores = of.factor * sigmoid(lift + of.item_logit.astype(float)[:, None]) ** of.interaction_exponent * feedback
     scores[np.unravel_index(of.excluded, scores.shape)] = 0
     return np.maximum(scores, 0)
 
@@ -58,7 +71,7 @@ UNIT = 2.0 ** (1 - SIGNIFICANT_BITS)
 
 @pytest.mark.parametrize("seed", range(4))
 def test_one_row_alone_is_that_of_all(seed: int) -> None:
-    of, product = scorer(seed), np.empty(40, np.float32)
+    of, product = scorer(seed), np.empty((2, 40), np.float32)
     for item in range(of.items):
         expected = of.rows(np.array([item]))[0]
         np.testing.assert_allclose(of.row(item), expected, rtol=4 * UNIT, atol=1e-6)
@@ -66,9 +79,10 @@ def test_one_row_alone_is_that_of_all(seed: int) -> None:
         np.testing.assert_array_equal(of.row(item) == 0, expected == 0)
 
 
+@pytest.mark.parametrize("exponent", [0.0, 0.3, 1.0])
 @pytest.mark.parametrize("seed", range(4))
-def test_rows_are_eq_10_within_rounding(seed: int) -> None:
-    of = scorer(seed)
+def test_rows_are_eq_10_within_rounding(seed: int, exponent: float) -> None:
+    of = scorer(seed, exponent=exponent)
     scores = of.rows(np.arange(30))
     assert scores.shape == (30, 40) == (of.items, of.users)
     assert scores.dtype == np.float32
@@ -133,6 +147,7 @@ def test_few_users_and_items(users: int, items: int) -> None:
             "user_vector": of.user_vector[:users],
             "user_bias": of.user_bias[:users],
             "user_rate": of.user_rate[:users],
+            "user_taste": of.user_taste[:users],
             "factor": of.factor[:users],
         }
     )

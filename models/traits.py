@@ -1,0 +1,28 @@
+"""What an item is, as a short vector that tastes can be averaged over: its content, or a code of its category."""
+
+import numpy as np
+
+from .log import Log
+
+_WIDTH = 32
+
+
+def item_traits(log: Log) -> np.ndarray:
+    """float32[items, d]: the content embedding; where the data has none, `category_codes` of the items' categories, 0 for
+    an unknown one; where it has no categories either, d = 0."""
+    if log.content.shape[1]:
+        return np.asarray(log.content, np.float32)
+    if log.tokens_are_items:
+        return np.zeros((log.items, 0), np.float32)
+    return category_codes(log.tokens)[log.token]
+
+
+def category_codes(tokens: int) -> np.ndarray:
+    """float32[tokens + 1, d], the last row 0: one number a category, or where there are more than 32 of them random signs
+    of length 1, which are nearly orthogonal (Achlioptas 2003); the same for the same number of categories."""
+    if tokens <= _WIDTH:
+        codes = np.eye(tokens, dtype=np.float32)
+    else:
+        signs = np.random.default_rng([_WIDTH, tokens]).integers(0, 2, (tokens, _WIDTH))
+        codes = ((2 * signs - 1) / np.sqrt(_WIDTH)).astype(np.float32)
+    return np.append(codes, np.zeros((1, codes.shape[1]), np.float32), 0)
