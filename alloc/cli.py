@@ -234,6 +234,33 @@ def evaluate_heads(
     print(judge(load_config(config, _overrides(data, out, overrides)), make_progress()))
 
 
+@app.command("tune-beta")
+def tune_beta(
+    *,
+    outcome: Annotated[
+        str, typer.Option("--outcome", help="What each kind of feedback counts, as in like=1,comment=2,follow=2.")
+    ],
+    config: ConfigOption = "nightly",
+    data: DataOption = None,
+    out: OutOption = None,
+    share: Annotated[float, typer.Option("--share", help="Share of each item's exposures that is chosen.")] = 0.2,
+    tries: Annotated[int, typer.Option("--tries", help="Weights that are tried.")] = 200,
+    debug: DebugOption = False,
+    overrides: Overrides = None,
+) -> None:
+    """Seek weights of the heads (score.beta) on past exposures.
+
+    Chooses each item's best exposures by the score, on half of the items, and judges what they brought on the other half;
+    skips may not rise, nor effective views fall.
+    """
+    from .config import load_config
+    from .progress import make_progress
+    from .tune_beta import read_outcome, tune
+
+    settings = load_config(config, _overrides(data, out, overrides))
+    print(tune(settings, read_outcome(outcome), share, tries, make_progress()))
+
+
 @app.command()
 def experiment(
     *,

@@ -28,7 +28,8 @@ class NightHeads:
     """``heads`` in the order of the tables' kinds, with the parts of `PairScorer` for its users and items.
 
     ``group_known`` float32[groups + 1, m]: what is known of an item that comes later, by its group, the unknown one last;
-    ``network``: None where smoothed rates were taken, and ``about`` says why; ``learnt``: the kinds that it has.
+    ``network``: None where smoothed rates were taken, and ``about`` says why; ``learnt``: the kinds that it has. ``held``:
+    rows of the log that calibrated the network, int64[r], and its predictions for them, float32[r, heads].
     """
 
     heads: list[Head]
@@ -40,6 +41,7 @@ class NightHeads:
     network: HeadNetwork | None
     learnt: tuple[str, ...]
     about: dict[str, Any]
+    held: tuple[np.ndarray, np.ndarray]
 
 
 def night_heads(context: StageContext, view: NightView, users: np.ndarray, items: np.ndarray) -> NightHeads:
@@ -77,7 +79,8 @@ def _by_rates(
     fitted = _fit_rates(context, view, past)
     none = np.zeros((len(users), 0), np.float32)
     parts = (rates.user[users], rates.item[items], none, np.zeros((len(items), 0), np.float32))
-    return NightHeads(fitted, *parts, by_group, None, (), about)
+    held = np.zeros(0, np.int64), np.zeros((0, len(heads)), np.float32)
+    return NightHeads(fitted, *parts, by_group, None, (), about, held)
 
 
 def _fit_rates(context: StageContext, view: NightView, past: Log) -> list[Head]:
@@ -101,14 +104,14 @@ def _by_network(
     (train, held), totals = head_rows(past, learnt, view.group, spans, options.max_rows)
     task = context.progress.task("heads", 1.0)
     network, losses = train_head_network(train, options, past.items, context.config.seed, task.advance)
-    heads = _calibrated(context, view, network, held, learnt, first)
+    heads, predicted = _calibrated(context, view, network, held, learnt, first)
     taste, of_user = encode_users(network, totals.users(rows[0]))
     appeal, of_item = encode_items(network, totals.items(rows[1]), _met(network, totals, rows[1]))
     place = [view.tables.heads.index(kind) for kind in learnt]
     user_rate, item_rate = (spread_heads(values, place, len(heads)) for values in (of_user, of_item))
     about = {"model": "network", "losses": losses, "learnt": learnt, "train_rows": len(train.user)}
     about |= {"held_out_rows": len(held.user), "first_held_out_day": first}
-    return NightHeads(heads, user_rate, item_rate, taste, appeal, totals.groups(), network, learnt, about)
+    return NightHeads(heads, user_rate, item_rate, taste, appeal, totals.groups(), network, learnt, about, predicted)
 
 
 def _met(network: HeadNetwork, totals: HeadTotals, items: np.ndarray) -> np.ndarray | None:
@@ -122,23 +125,26 @@ def _calibrated(
     held: HeadRows,
     learnt: tuple[str, ...],
     first: int,
-) -> list[Head]:
-    """All heads of the tables, those that the network has fitted on the rows that were held out."""
+) -> tuple[list[Head], tuple[np.ndarray, np.ndarray]]:
+    """All heads of the tables, those of the network fitted on the rows that were held out, and what they say of these."""
     past = view.past
     before, after = past.between(view.tables.first_day, first - 1), past.take(held.row)
     known = before.known()[after.user]
     lift = tower_lift(context, view, before, after.take(np.flatnonzero(known)), first - 1)
     product, of_user, of_item = head_parts(network, held)
     weight = network.weight.detach().numpy()
-    found = []
+    found, predicted = [], []
     for kind in view.tables.heads:
         if kind not in learnt:
             found.append(Head(kind, 0.0, 0.0, 0.0, 0.0, always=True))
+            predicted.append(np.ones(len(lift)))
             continue
         number = learnt.index(kind)
         parts = (product[known], of_user[known, number], of_item[known, number])
-        found.append(fit_network_head(kind, after.kinds[kind][known], lift, parts, float(weight[number])))
-    return found
+        head = fit_network_head(kind, after.kinds[kind][known], lift, parts, float(weight[number]))
+        found.append(head)
+        predicted.append(head.probability(lift, parts[1], parts[2], parts[0]))
+    return found, (held.row[known], np.stack(predicted, 1).astype(np.float32))
 
 
 def tower_lift(context: StageContext, view: NightView, before: Log, after: Log, day: int) -> np.ndarray:

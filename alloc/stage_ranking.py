@@ -39,7 +39,8 @@ class PastItems:
 
 def run(context: StageContext) -> None:
     """Write `item_logit`, `user_rate`, `item_rate`, `user_taste`, `item_taste`, `factor` (all for the rows of `retrieval`),
-    `group_rate`, the heads' network where there is one, and `ranking.json`."""
+    `group_rate`, the heads' network where there is one, what it said of the interactions held out from it (`held_row`,
+    `held_p`), and `ranking.json`."""
     torch.set_num_threads(1)
     view = load_view(context.input("tables"))
     folder = context.input("retrieval")
@@ -61,6 +62,8 @@ def run(context: StageContext) -> None:
         user_taste=found.user_taste,
         item_taste=found.item_taste,
         group_rate=found.group_known,
+        held_row=found.held[0],
+        held_p=found.held[1],
         factor=(active / theta**context.config.score.theta_exponent).astype(np.float32),
     )
     about = {

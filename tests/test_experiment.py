@@ -13,7 +13,7 @@ QUICK = (
     "towers.epochs=1",
     "towers.dim=8",
     "activity.trees=40",
-    "activity.target_hit_rate=0.55",
+    "activity.target_hit_rate=0.7",
     "allocation.capacity=4",
 )
 
@@ -35,8 +35,8 @@ def test_what_is_no_version_is_refused(text: str, line: str) -> None:
 
 def test_the_papers_versions_differ_as_the_paper_says() -> None:
     v1, v2, v3, v4, v5 = (version.config for version in read_versions("v1,v2,v3,v4,v5", []))
-    assert (v1.towers.sa, v1.towers.ef, v2.towers.sa, v2.towers.ef) == (False, False, True, True)
-    assert v1.model_copy(update={"towers": v2.towers}) == v2
+    assert (v1.heads.sa, v1.heads.ef, v2.heads.sa, v2.heads.ef) == (False, False, True, True)
+    assert v1.model_copy(update={"heads": v2.heads}) == v2
     assert (v2.retrieval.i2i2u, v3.retrieval.i2u2u) == (0, 0) and v3.retrieval.i2i2u > 0 and v4.retrieval.i2u2u > 0
     assert v4.model_copy(update={"score": v5.score}) == v5 and v5.score.theta_exponent == 1
 
