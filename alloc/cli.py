@@ -36,7 +36,7 @@ RunOption = Annotated[
 ]
 DeviceOption = Annotated[
     Device | None,
-    typer.Option("--device", help="Where the exact search and the auction run; device=NAME. Without a GPU: the CPU."),
+    typer.Option("--device", help="Where training, exact search and auction run; device=NAME. Without a GPU: the CPU."),
 ]
 DebugOption = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 Overrides = Annotated[

@@ -88,7 +88,8 @@ class Config(Options):
     workers: int = Field(default=2, ge=1, description="of the engines threads and ray")
     device: Literal["cpu", "cuda", "auto"] = Field(
         default="cpu",
-        description="where the exact search over all pairs and the auction run; auto = a GPU where there is one",
+        description="where networks are trained and the exact search over all pairs and the auction run; auto = a GPU where "
+        "there is one",
     )
     data: DataOptions = DataOptions()
     activity: ActivityOptions = ActivityOptions()

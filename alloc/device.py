@@ -1,4 +1,4 @@
-"""Where the exact search and the auction of a night run: what the config asks for, and what there is."""
+"""Where the training, the exact search and the auction of a night run: what the config asks for, and what there is."""
 
 from ..solvers.step import Solver
 from .config import Config

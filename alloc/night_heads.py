@@ -103,7 +103,9 @@ def _by_network(
     spans = ((first - options.train_days, first - 1), (first, view.day))
     (train, held), totals = head_rows(past, learnt, view.group, spans, options.max_rows)
     task = context.progress.task("heads", 1.0)
-    network, losses = train_head_network(train, options, past.items, context.config.seed, task.advance)
+    network, losses = train_head_network(
+        train, options, past.items, context.config.seed, task.advance, device=context.config.device
+    )
     heads, predicted = _calibrated(context, view, network, held, learnt, first)
     taste, of_user = encode_users(network, totals.users(rows[0]))
     appeal, of_item = encode_items(network, totals.items(rows[1]), _met(network, totals, rows[1]))

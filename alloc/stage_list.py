@@ -16,13 +16,13 @@ STAGES = (
         "retrieval",
         "dualrec.alloc.stage_retrieval:run",
         ("tables", "activity"),
-        ("seed", "activity", "towers", "retrieval"),
+        ("seed", "device", "activity", "towers", "retrieval"),
     ),
     Stage(
         "ranking",
         "dualrec.alloc.stage_ranking:run",
         ("tables", "activity", "retrieval"),
-        ("seed", "activity", "towers", "heads", "score"),
+        ("seed", "device", "activity", "towers", "heads", "score"),
     ),
     Stage(
         "candidates",

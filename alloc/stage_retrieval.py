@@ -136,7 +136,14 @@ def _train(context: StageContext, view: NightView) -> tuple[Towers, list[float]]
     days = training_days(context, view)
     task = context.progress.task("training", 1.0)
     try:
-        return train_towers(days, context.config.towers, context.config.seed, task.advance, items=view.log.items)
+        return train_towers(
+            days,
+            context.config.towers,
+            context.config.seed,
+            task.advance,
+            items=view.log.items,
+            device=context.config.device,
+        )
     except ValueError as error:
         raise InputError(f"retrieval: {error}; more towers.train_days or another --day may help") from None
 

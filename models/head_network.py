@@ -60,6 +60,11 @@ class HeadNetwork(nn.Module):
             bias = self.item.straight.bias
             bias[self.shape.dim :] = torch.from_numpy(np.log(share / (1 - share)))
 
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.weight.device
+
     def users(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
         """Taste float32[n, dim] and bias float32[n, heads] of `HeadTotals.users`."""
         out = self.user(self._scaled("user", inputs))

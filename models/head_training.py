@@ -89,13 +89,20 @@ def _joined(parts: list[HeadRows], totals: HeadTotals, log: Log) -> HeadRows:
 
 @one_thread()
 def train_head_network(
-    rows: HeadRows, options: HeadOptions, items: int, seed: int, done: Callable[[float], None] = lambda _: None
+    rows: HeadRows,
+    options: HeadOptions,
+    items: int,
+    seed: int,
+    done: Callable[[float], None] = lambda _: None,
+    *,
+    device: str = "cpu",
 ) -> tuple[HeadNetwork, list[float]]:
     """Fit on one thread, so that the weights are the same on every machine with the same libraries.
 
     The loss is the mean log loss over heads: rare kinds of feedback count as far as they say something. With ``sa`` each
     sample is learnt from twice, once without its item's own embedding. Returns the network and the mean loss of each epoch;
-    ``done`` is called with the share of the work that each step was. Raises ValueError without rows.
+    ``done`` is called with the share of the work that each step was. ``device``: as in `train_towers`. Raises ValueError
+    without rows.
     """
     if not len(rows.user):
         raise ValueError("no interaction to learn the heads from")
@@ -108,6 +115,7 @@ def train_head_network(
         network.standardise("met", rows.met[rows.item])
     share = np.clip(rows.outcomes.mean(0, dtype=np.float64), _RAREST, 1 - _RAREST)
     network.start_at(share)
+    network.to(device)
     batches = -(-len(rows.user) // options.batch)
     optimizer = torch.optim.AdamW(network.parameters(), lr=options.learning_rate, weight_decay=options.weight_decay)
     steps = options.epochs * batches
@@ -124,7 +132,7 @@ def train_head_network(
             done(1 / steps)
             total += float(loss.detach()) * len(part)
         losses.append(total / len(order))
-    return network.eval(), losses
+    return network.cpu().eval(), losses
 
 
 def _shape(rows: HeadRows, options: HeadOptions, items: int) -> HeadShape:
@@ -140,14 +148,18 @@ def _shape(rows: HeadRows, options: HeadOptions, items: int) -> HeadShape:
 
 def _loss(network: HeadNetwork, rows: HeadRows, part: np.ndarray, options: HeadOptions) -> Tensor:
     user, item = rows.user[part], rows.item[part]
-    happened = torch.from_numpy(rows.outcomes[part])
-    users = network.users(torch.from_numpy(rows.users[user]))
-    known, met, ids = (torch.from_numpy(values[item]) for values in (rows.items, rows.met, rows.ids))
+    happened, inputs = _put(network, rows.outcomes[part]), _put(network, rows.users[user])
+    users = network.users(inputs)
+    known, met, ids = (_put(network, values[item]) for values in (rows.items, rows.met, rows.ids))
     losses = []
     for with_id in (True, False) if options.sa else (options.item_id,):
         logits = network.logits(users, network.items(known, met, ids if with_id else None))
         losses.append(binary_cross_entropy_with_logits(logits, happened))
     return torch.stack(losses).mean()
+
+
+def _put(network: HeadNetwork, values: np.ndarray) -> Tensor:
+    return torch.from_numpy(values).to(network.device)
 
 
 @one_thread()

@@ -30,7 +30,8 @@ def pair_loss(
         pool, drawn = _active_ones(day, rows, options.negatives, generator)
         shift = torch.full((len(pool),), math.log(options.negatives))
     vectors, biases = towers.users(day.users, pool)
-    shifted = biases - shift
+    shifted = biases - shift.to(towers.device)
+    drawn = drawn.to(towers.device)
     losses = []
     for with_id in _copies(options):
         item = towers.items(day.items, day.item[rows], with_id=with_id)

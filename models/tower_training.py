@@ -25,6 +25,7 @@ def train_towers(
     done: Callable[[float], None] = lambda _: None,
     *,
     items: int = 0,
+    device: str = "cpu",
 ) -> tuple[Towers, list[float]]:
     """Fit on one thread, so that the weights are the same on every machine with the same libraries.
 
@@ -32,7 +33,8 @@ def train_towers(
     batch's other positives, with the correction for how they were sampled; at most ``positives_per_item`` of an item in an
     epoch, lest a few items be all that is learnt. ``items``: how many there are, needed where each has an embedding of its
     own. Returns the towers and the mean loss of each epoch; with ``patience`` those of the epoch that was best on held-out
-    positives. ``done`` is called with the share of the work that each step was. Raises ValueError without positives.
+    positives. ``done`` is called with the share of the work that each step was. ``device``: where the steps run; on a GPU
+    sums have no fixed order, and weights may differ in their last bits. Raises ValueError without positives.
     """
     days = [day for day in days if len(day.item)]
     if not days:
@@ -41,6 +43,7 @@ def train_towers(
         torch.manual_seed(seed)
         towers = Towers(_shape(days[0], items, options))
     towers.standardise(np.concatenate([day.users.dense[day.users.known] for day in days]))
+    towers.to(device)
     days, held_out = split_positives(days, seed) if options.patience else (days, [])
     plan = [_epoch_batches(days, options, np.random.default_rng([seed, epoch])) for epoch in range(options.epochs)]
     step = _optimiser(towers, options, sum(len(batches) for batches in plan), done)
@@ -58,7 +61,7 @@ def train_towers(
             done(sum(len(batches) for batches in plan[epoch + 1 :]) / sum(len(batches) for batches in plan))
             break
     best.restore(towers)
-    return towers.eval(), losses
+    return towers.cpu().eval(), losses
 
 
 def _optimiser(

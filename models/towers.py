@@ -72,27 +72,32 @@ class Towers(nn.Module):
         self.get_buffer("mean").copy_(torch.from_numpy(dense.mean(0)))
         self.get_buffer("spread").copy_(torch.from_numpy(dense.std(0) + 1e-3))
 
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are; inputs are copied there."""
+        return self.token.weight.device
+
     def users(self, inputs: UserInputs, rows: np.ndarray) -> tuple[Tensor, Tensor]:
         """Vectors float32[n, 2 * dim] and biases float32[n] of the users ``rows``."""
         history = self._bags(inputs.history.weights, rows)
         if self.content is not None:
-            history = history + self.content_scale * self.content(_tensor(inputs.history.content, rows))
-        dense = (_tensor(inputs.dense, rows) - self.get_buffer("mean")) / self.get_buffer("spread")
-        codes = torch.from_numpy(inputs.codes[rows])
+            history = history + self.content_scale * self.content(self._put(inputs.history.content[rows]))
+        dense = (self._put(inputs.dense[rows]) - self.get_buffer("mean")) / self.get_buffer("spread")
+        codes = self._put(inputs.codes[rows])
         embedded = [table(codes[:, number]) for number, table in enumerate(self.codes)]
-        parts = [dense.clamp(-4, 4), _tensor(inputs.history.totals, rows), *embedded]
+        parts = [dense.clamp(-4, 4), self._put(inputs.history.totals[rows]), *embedded]
         features = self.user(torch.cat(parts, 1))
         return torch.cat([history, features[:, :-1]], 1), features[:, -1]
 
     def items(self, inputs: ItemInputs, rows: np.ndarray, *, with_id: bool = False) -> Tensor:
         """Vectors float32[n, 2 * dim] of the items at places ``rows`` of ``inputs``."""
-        token = torch.from_numpy(inputs.token[rows])
+        token = self._put(inputs.token[rows])
         vector = self.token(token.clamp(min=0)) * (token >= 0)[:, None]
         if self.content is not None:
-            vector = vector + self.content(_tensor(inputs.content, rows))
+            vector = vector + self.content(self._put(inputs.content[rows]))
         if self.identity is not None and with_id:
-            vector = vector + self.identity(torch.from_numpy(inputs.rows[rows]))
-        dense = _tensor(inputs.dense, rows)
+            vector = vector + self.identity(self._put(inputs.rows[rows]))
+        dense = self._put(inputs.dense[rows])
         if self.shape.ef:
             vector = vector + self.audience_scale * self._met(inputs.audience, inputs.audience_content, rows)
             vector = vector + self.similar_scale * self._met(inputs.similar, inputs.similar_content, rows)
@@ -121,7 +126,10 @@ class Towers(nn.Module):
     def _met(self, tokens: sparse.csr_matrix, content: np.ndarray, rows: np.ndarray) -> Tensor:
         """What the users who met each item, or items similar to it, have done: float32[n, dim]."""
         met = _bag(self.token.weight, tokens, rows)
-        return met if self.content is None else met + self.content(_tensor(content, rows))
+        return met if self.content is None else met + self.content(self._put(content[rows]))
+
+    def _put(self, array: np.ndarray) -> Tensor:
+        return torch.from_numpy(np.ascontiguousarray(array)).to(self.device)
 
     def _bags(self, weights: tuple[sparse.csr_matrix, ...], rows: np.ndarray) -> Tensor:
         bags = [scale * _bag(self.token.weight, each, rows) for scale, each in zip(self.scale, weights, strict=True)]
@@ -166,17 +174,13 @@ def new_item_vectors(
     return towers.new_items(token, content, dense, similar).numpy()
 
 
-def _tensor(array: np.ndarray, rows: np.ndarray) -> Tensor:
-    return torch.from_numpy(np.ascontiguousarray(array[rows]))
-
-
 def _bag(table: Tensor, weights: sparse.csr_matrix, rows: np.ndarray) -> Tensor:
     """Weighted sums of the rows of ``table``, one for each row of the sparse matrix that is asked for."""
     part = weights[rows]
     return nn.functional.embedding_bag(
-        torch.from_numpy(part.indices.astype(np.int64)),
+        torch.from_numpy(part.indices.astype(np.int64)).to(table.device),
         table,
-        torch.from_numpy(part.indptr[:-1].astype(np.int64)),
+        torch.from_numpy(part.indptr[:-1].astype(np.int64)).to(table.device),
         mode="sum",
-        per_sample_weights=torch.from_numpy(part.data.astype(np.float32)),
+        per_sample_weights=torch.from_numpy(part.data.astype(np.float32)).to(table.device),
     )
