@@ -96,7 +96,7 @@ def days_table(results: Mapping[int, Mapping[str, Any]], pooled: Mapping[str, Ma
             ours = name == "ours"
             value = result["allocation"]["value"] if ours else result["baselines"][name]["value"]
             gap = f"{100 * result['allocation']['gap']:.3f}" if ours else ""
-            area = format_number(result["activity"]["auc"]) if ours else ""
+            area = format_number(result["activity"].get("auc")) if ours else ""
             rows.append((str(day), name, format_number(float(value)), gap, *_figures(figures), area))
     rows += [("all", name, "", "", *_figures(figures), "") for name, figures in pooled.items()]
     return format_table(rows)

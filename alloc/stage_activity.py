@@ -1,4 +1,4 @@
-"""Stage `activity`: P(user visits in the next day) for every known user."""
+"""Stage `activity`: P(user visits in the next day, or days) for every known user."""
 
 import numpy as np
 
@@ -43,7 +43,7 @@ def run(context: StageContext) -> None:
     p_active = np.where(known, np.concatenate(predicted), 0).astype(np.float32)
     model.save(context.out)
     save_arrays(context.out, p_active=p_active, known=known)
-    save_json(context.out / "activity.json", activity_metrics(view, known, p_active))
+    save_json(context.out / "activity.json", activity_metrics(view, known, p_active, options.target_days))
 
 
 def rows_of(visits: Visits, part: tuple[int, ActivityOptions, TrainingPart]) -> TrainingRows:
@@ -52,17 +52,17 @@ def rows_of(visits: Visits, part: tuple[int, ActivityOptions, TrainingPart]) -> 
 
 
 def predict(visits: Visits, model: ActivityModel, part: tuple[int, ActivityOptions, tuple[int, int]]) -> np.ndarray:
-    """P(active) float32 of a range of users on the day after."""
+    """P(active) float32 of a range of users in the days after."""
     day, options, users = part
     features, _ = activity_features(visits, day, options.history_days, users)
     return model.predict(features)
 
 
-def activity_metrics(view: NightView, known: np.ndarray, p_active: np.ndarray) -> dict[str, object]:
-    """AUC, Brier score and calibration over all known users on the day after; empty without one."""
-    if not view.has_truth:
+def activity_metrics(view: NightView, known: np.ndarray, p_active: np.ndarray, target_days: int) -> dict[str, object]:
+    """AUC, Brier score and calibration over all known users in the target days; empty where the data ends before them."""
+    if not view.has_truth or view.day + target_days > view.tables.last_day:
         return {}
-    came, p = view.log.active(view.day + 1)[known], p_active[known]
+    came, p = view.log.between(view.day + 1, view.day + target_days).known()[known], p_active[known]
     plain = decayed_count(view.visits.user, view.day + 1 - view.visits.day, view.log.users)[known]
     table = calibration_table(came, p)
     return {

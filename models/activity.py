@@ -1,4 +1,4 @@
-"""The activity model (the paper's UAC): XGBoost's calibrated P(user visits on the next day), over all users."""
+"""The activity model (the paper's UAC): XGBoost's calibrated P(user visits in the next days), over all users."""
 
 import hashlib
 import json
@@ -32,8 +32,8 @@ _MODEL, _SCALING = "activity.json", "activity_scaling.json"
 
 @dataclass(frozen=True, eq=False)
 class TrainingRows:
-    """Known users on past days: ``features`` float32[n, features] with their ``names``, ``visited`` bool[n] on the day
-    after, ``weight`` float64[n], and ``held_out`` bool[n]: every fifth user is kept for the calibration."""
+    """Known users on past days: ``features`` float32[n, features] with their ``names``, ``visited`` bool[n] in the target
+    days after, ``weight`` float64[n], and ``held_out`` bool[n]: every fifth user is kept for the calibration."""
 
     features: np.ndarray
     visited: np.ndarray
@@ -93,7 +93,8 @@ class ActivityModel:
 def training_rows(
     visits: Visits, day: int, options: ActivityOptions, seed: int, done: Callable[[], None] = lambda: None
 ) -> TrainingRows:
-    """Users known on each of the last ``train_days`` days before ``day``, and whether they came on the day after.
+    """Users known on each of the last ``train_days`` days whose ``target_days`` after them end by ``day``, and whether they
+    came in those.
 
     At most ``max_rows`` in all, the same share of each day, chosen from ``seed``. ``done`` is called after each part.
     Raises ValueError when there is no earlier day to learn from.
@@ -108,10 +109,11 @@ def training_rows(
 def training_parts(visits: Visits, day: int, options: ActivityOptions, seed: int) -> list[TrainingPart]:
     """The parts of `training_rows`: each day's users of each PART_USERS users, by day and user. Raises as that does."""
     first = math.floor(visits.log.day[0]) if len(visits.log) else day
-    days = range(max(first, day - options.train_days), day)
+    end = day + 1 - options.target_days
+    days = range(max(first, end - options.train_days), end)
     if not days:
         raise ValueError(
-            f"there is no interaction before day {day}; the activity model needs at least one day to learn from"
+            f"there is no interaction before day {end}; the activity model needs at least one day to learn from"
         )
     known = [np.flatnonzero(visits.log.between(0, past).known()) for past in days]
     share = options.max_rows / sum(map(len, known))
@@ -132,11 +134,12 @@ def part_rows(visits: Visits, day: int, options: ActivityOptions, part: Training
     first = int(users[0]) // PART_USERS * PART_USERS
     within = first, min(first + PART_USERS, visits.log.users)
     features, names = activity_features(visits, past, options.history_days, within)
-    sorts = visits.log.is_rest(np.array([past + 1, day + 1]))
-    weight = _DAILY_WEIGHT ** (day - 1 - past) * (_SAME_SORT_WEIGHT if sorts[0] == sorts[1] else 1.0)
+    last, sorts = day - options.target_days, visits.log.is_rest(np.array([past + 1, day + 1]))
+    alike = options.target_days == 1 and sorts[0] == sorts[1]
+    weight = _DAILY_WEIGHT ** (last - past) * (_SAME_SORT_WEIGHT if alike else 1.0)
     return TrainingRows(
         features=features[users - first],
-        visited=visits.log.active(past + 1)[users],
+        visited=visits.log.between(past + 1, past + options.target_days).known()[users],
         weight=np.full(len(users), weight),
         held_out=users % _HELD_OUT == 0,
         names=names,

@@ -14,8 +14,11 @@ class Options(BaseModel):
 
 
 class ActivityOptions(Options):
-    """The activity model: the chance that a user visits on the next day."""
+    """The activity model: the chance that a user visits in the days after, on the next one by default."""
 
+    target_days: int = Field(
+        default=1, ge=1, description="days after the night's that a visit is expected in; 1 = the next day"
+    )
     history_days: int = Field(default=30, ge=1, description="days of interactions that the features look back over")
     train_days: int = Field(default=7, ge=1, description="days used as training targets, the latest ones")
     trees: int = Field(default=120, ge=1)

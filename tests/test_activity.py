@@ -154,6 +154,27 @@ def test_training_rows_are_the_known_users_of_each_day() -> None:
     assert (rows.weight == np.repeat(times, [len(users) for users in known])).all()
 
 
+@pytest.mark.parametrize("target_days", [2, 4])
+def test_rows_of_several_target_days_end_with_the_night(target_days: int) -> None:
+    log, options = random_log(6, count=120), ActivityOptions(train_days=3, target_days=target_days)
+    rows = training_rows(mark_sessions(log), 9, options, 1)
+    past = [9 - target_days - back for back in (2, 1, 0)]
+    known = [np.flatnonzero(log.between(0, day).known()) for day in past]
+    came = [
+        [
+            any(u == user and day + 1 <= d < day + 1 + target_days for u, d in zip(log.user, log.day, strict=True))
+            for user in users
+        ]
+        for users, day in zip(known, past, strict=True)
+    ]
+    assert rows.visited.tolist() == [one for day in came for one in day]
+    assert (rows.weight == np.repeat([0.8**back for back in (2, 1, 0)], [len(users) for users in known])).all()
+    seen = training_rows(mark_sessions(log.between(0, 9)), 9, options, 1)
+    assert seen.features.tobytes() == rows.features.tobytes() and (seen.visited == rows.visited).all()
+    with pytest.raises(ValueError, match="no interaction before day 0"):
+        training_rows(mark_sessions(log), target_days - 1, options, 1)
+
+
 def test_at_most_max_rows_are_taken_the_same_for_the_same_seed() -> None:
     visits = mark_sessions(random_log(7, count=4000, users=900))
     options = ActivityOptions(train_days=4, max_rows=1000)
