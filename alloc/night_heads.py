@@ -154,10 +154,11 @@ def tower_lift(context: StageContext, view: NightView, before: Log, after: Log, 
     if not len(after):
         return np.zeros(0, np.float32)
     towers = load_towers(context.input("retrieval"), vocabulary_sha256(view.tables))
-    users = user_inputs(before, day, context.config.towers.history_days, view.tables.user_features)
+    options, features = context.config.towers, view.tables.user_features
+    users = user_inputs(before, day, options.history_days, features, tastes=options.tastes)
     who, user = np.unique(after.user, return_inverse=True)
     what, item = np.unique(after.item, return_inverse=True)
     vector, bias = user_vectors(context.engine, towers, users, who)
-    inputs = item_inputs(before, day, what, users.history, similar=context.config.towers.ef)
+    inputs = item_inputs(before, day, what, users.history, similar=options.ef, tastes=users.tastes)
     item_vector = item_vectors(context.engine, towers, inputs)
     return np.einsum("nd,nd->n", vector[user], item_vector[item]) + bias[user]

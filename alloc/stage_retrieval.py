@@ -41,8 +41,9 @@ def run(context: StageContext) -> None:
     view = load_view(context.input("tables"))
     towers, losses = _train(context, view)
     past = view.past
-    users = user_inputs(past, view.day, context.config.towers.history_days, view.tables.user_features)
-    items = item_inputs(past, view.day, view.new_items, users.history, similar=context.config.towers.ef)
+    asked, features = context.config.towers, view.tables.user_features
+    users = user_inputs(past, view.day, asked.history_days, features, tastes=asked.tastes)
+    items = item_inputs(past, view.day, view.new_items, users.history, similar=asked.ef, tastes=users.tastes)
     rows = np.flatnonzero(load_array(context.input("activity") / "known.npy"))
     vector, bias = user_vectors(context.engine, towers, users, rows)
     item_vector = item_vectors(context.engine, towers, items)

@@ -69,6 +69,22 @@ class TowerOptions(Options):
         default=0, ge=0, description="epochs without gain on held-out positives before training ends; 0 = all epochs"
     )
 
+    tastes: int = Field(
+        default=0,
+        ge=0,
+        le=4096,
+        description="length of a part of the vectors by which users are near items that users of their tastes met on the "
+        "day of upload; 0 = none",
+    )
+
+    @model_validator(mode="after")
+    def _tastes_need_ef(self) -> "TowerOptions":
+        if self.tastes and not self.ef:
+            raise ValueError(
+                f"tastes is {self.tastes} and ef is false, expected ef too: tastes look at who met the item"
+            )
+        return self
+
     @model_validator(mode="after")
     def _sa_drops_an_id(self) -> "TowerOptions":
         if self.sa and not self.item_id:

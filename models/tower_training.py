@@ -97,6 +97,7 @@ def _shape(day: TrainingDay, items: int, options: TowerOptions) -> TowerShape:
         dim=options.dim,
         items=items if options.item_id else 0,
         ef=options.ef,
+        tastes=options.tastes,
     )
 
 

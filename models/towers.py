@@ -17,6 +17,7 @@ from .tower_inputs import MAX_CODES, TOUCHED, ItemInputs, UserInputs
 
 _HIDDEN = 128
 _CODE_DIM = 8
+_TASTE_STEP = 12.0  # the scale of the tastes starts here
 BATCH = 16_384
 """Rows that `all_users` and `all_items` encode at once: other batches may differ in the last bits."""
 
@@ -26,6 +27,7 @@ class TowerShape:
     """All that is needed to build the network again: the widths of its inputs, and half of that of its vectors.
 
     ``items``: how many have an embedding of their own, 0: none has. ``ef``: whether the item vector sees who met the item.
+    ``tastes``: length of a third part of the vectors, 0: there is none.
     """
 
     tokens: int
@@ -37,13 +39,21 @@ class TowerShape:
     dim: int
     items: int = 0
     ef: bool = True
+    tastes: int = 0
+
+    @property
+    def width(self) -> int:
+        """Length of the vectors of users and items."""
+        return 2 * self.dim + self.tastes
 
 
 class Towers(nn.Module):
     """User vector = [history, MLP(features)], item vector = [token + content + id + audience, MLP(of that, features)].
 
     The audience (EF of the paper) is who met the item lately, and who met items similar to it. The id is an embedding of
-    the item's own: 0 where it is dropped (SA) and for items that the towers have not been trained on.
+    the item's own: 0 where it is dropped (SA) and for items that the towers have not been trained on. With tastes both
+    vectors have a third part: the user's tastes less the mean of all, and, times a number that is learnt, those of the
+    users who met the item on the day of its upload, see `fan_tastes`.
     """
 
     def __init__(self, shape: TowerShape) -> None:
@@ -64,6 +74,7 @@ class Towers(nn.Module):
         self.content_scale = nn.Parameter(torch.tensor(1.0))
         self.audience_scale = nn.Parameter(torch.tensor(1.0))
         self.similar_scale = nn.Parameter(torch.tensor(0.3))
+        self.taste_scale = nn.Parameter(torch.tensor(1.0)) if shape.tastes else None
         self.register_buffer("mean", torch.zeros(shape.user_dense))
         self.register_buffer("spread", torch.ones(shape.user_dense))
 
@@ -78,7 +89,7 @@ class Towers(nn.Module):
         return self.token.weight.device
 
     def users(self, inputs: UserInputs, rows: np.ndarray) -> tuple[Tensor, Tensor]:
-        """Vectors float32[n, 2 * dim] and biases float32[n] of the users ``rows``."""
+        """Vectors float32[n, width] and biases float32[n] of the users ``rows``."""
         history = self._bags(inputs.history.weights, rows)
         if self.content is not None:
             history = history + self.content_scale * self.content(self._put(inputs.history.content[rows]))
@@ -87,10 +98,11 @@ class Towers(nn.Module):
         embedded = [table(codes[:, number]) for number, table in enumerate(self.codes)]
         parts = [dense.clamp(-4, 4), self._put(inputs.history.totals[rows]), *embedded]
         features = self.user(torch.cat(parts, 1))
-        return torch.cat([history, features[:, :-1]], 1), features[:, -1]
+        tastes = [self._put(inputs.tastes[rows] - inputs.mean_taste)] if self.taste_scale is not None else []
+        return torch.cat([history, features[:, :-1], *tastes], 1), features[:, -1]
 
     def items(self, inputs: ItemInputs, rows: np.ndarray, *, with_id: bool = False) -> Tensor:
-        """Vectors float32[n, 2 * dim] of the items at places ``rows`` of ``inputs``."""
+        """Vectors float32[n, width] of the items at places ``rows`` of ``inputs``."""
         token = self._put(inputs.token[rows])
         vector = self.token(token.clamp(min=0)) * (token >= 0)[:, None]
         if self.content is not None:
@@ -101,10 +113,13 @@ class Towers(nn.Module):
         if self.shape.ef:
             vector = vector + self.audience_scale * self._met(inputs.audience, inputs.audience_content, rows)
             vector = vector + self.similar_scale * self._met(inputs.similar, inputs.similar_content, rows)
-        return self._with_features(vector, dense)
+        vectors = self._with_features(vector, dense)
+        if self.taste_scale is None:
+            return vectors
+        return torch.cat([vectors, _TASTE_STEP * self.taste_scale * self._put(inputs.fans[rows])], 1)
 
     def new_items(self, token: np.ndarray, content: np.ndarray, dense: np.ndarray, similar: np.ndarray) -> Tensor:
-        """Vectors float32[n, 2 * dim] of items that nobody has met yet, from token int64[n], content and dense as in
+        """Vectors float32[n, width] of items that nobody has met yet, from token int64[n], content and dense as in
         ``ItemInputs``, and float32[n, dim]: `history_vectors` of who met similar items, averaged."""
         known = torch.from_numpy(token)
         vector = self.token(known.clamp(min=0)) * (known >= 0)[:, None]
@@ -112,7 +127,8 @@ class Towers(nn.Module):
             vector = vector + self.content(torch.from_numpy(content))
         if self.shape.ef:
             vector = vector + self.similar_scale * torch.from_numpy(similar)
-        return self._with_features(vector, torch.from_numpy(dense))
+        vectors = self._with_features(vector, torch.from_numpy(dense))
+        return nn.functional.pad(vectors, (0, self.shape.tastes)) if self.shape.tastes else vectors
 
     def history_vectors(self, history: History, rows: np.ndarray) -> Tensor:
         """float32[n, dim]: what the users ``rows`` have done, as an item's audience sees it."""
@@ -139,10 +155,10 @@ class Towers(nn.Module):
 @one_thread()
 @torch.no_grad()
 def all_users(towers: Towers, inputs: UserInputs, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Vectors float32[n, 2 * dim] and biases float32[n] of the users ``rows``, in fixed batches on one thread."""
+    """Vectors float32[n, width] and biases float32[n] of the users ``rows``, in fixed batches on one thread."""
     parts = [towers.users(inputs, rows[start : start + BATCH]) for start in range(0, len(rows), BATCH)]
     if not parts:
-        return np.zeros((0, 2 * towers.shape.dim), np.float32), np.zeros(0, np.float32)
+        return np.zeros((0, towers.shape.width), np.float32), np.zeros(0, np.float32)
     vectors, biases = zip(*parts, strict=True)
     return torch.cat(vectors).numpy(), torch.cat(biases).numpy()
 
@@ -150,7 +166,7 @@ def all_users(towers: Towers, inputs: UserInputs, rows: np.ndarray) -> tuple[np.
 @one_thread()
 @torch.no_grad()
 def all_items(towers: Towers, inputs: ItemInputs, part: tuple[int, int] | None = None) -> np.ndarray:
-    """Vectors float32[n, 2 * dim] of all items of ``inputs``, in fixed batches on one thread; ``part``: first and last."""
+    """Vectors float32[n, width] of all items of ``inputs``, in fixed batches on one thread; ``part``: first and last."""
     rows = np.arange(*(part or (0, len(inputs.rows))))
     parts = [towers.items(inputs, rows[at : at + BATCH]) for at in range(0, max(len(rows), 1), BATCH)]
     return torch.cat(parts).numpy()
@@ -170,7 +186,7 @@ def all_history_vectors(towers: Towers, history: History) -> np.ndarray:
 def new_item_vectors(
     towers: Towers, token: np.ndarray, content: np.ndarray, dense: np.ndarray, similar: np.ndarray
 ) -> np.ndarray:
-    """`Towers.new_items`, float32[n, 2 * dim], on one thread."""
+    """`Towers.new_items`, float32[n, width], on one thread."""
     return towers.new_items(token, content, dense, similar).numpy()
 
 

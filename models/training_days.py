@@ -34,8 +34,8 @@ def training_day(log: Log, day: int, options: TowerOptions, hide: bool, features
     """The day as it was known at its end (``hide``: strict cold) and the positives of the ``target_days`` after it."""
     past = log.between(0, day)
     past = past.without_new_items(day) if hide else past
-    users = user_inputs(past, day, options.history_days, features)
-    items = item_inputs(past, day, log.new_items(day), users.history, similar=options.ef)
+    users = user_inputs(past, day, options.history_days, features, tastes=options.tastes)
+    items = item_inputs(past, day, log.new_items(day), users.history, similar=options.ef, tastes=users.tastes)
     item, user = later_positives(log, day, options.target_days, items.rows, users.known)
     after = log.between(day + 1, day + options.target_days)
     return TrainingDay(users, items, item, user, np.flatnonzero(after.known() & users.known))

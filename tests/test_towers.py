@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from pydantic import ValidationError
 from safetensors.numpy import save_file
 
 from dualrec.alloc.errors import InputError
@@ -13,9 +14,10 @@ from dualrec.alloc.tower_store import FILE, load_towers, save_towers
 from dualrec.models.history import audience, user_history
 from dualrec.models.log import Log
 from dualrec.models.options import TowerOptions
+from dualrec.models.tastes import first_users
 from dualrec.models.tower_inputs import MAX_CODES, ItemInputs, UserInputs, item_inputs, user_inputs
 from dualrec.models.tower_training import train_towers
-from dualrec.models.towers import Towers, TowerShape, all_items, all_users
+from dualrec.models.towers import Towers, TowerShape, all_items, all_users, new_item_vectors
 from dualrec.models.training_days import later_positives, training_day
 
 GROUPS, USERS, ITEMS_A_DAY, DAYS = 4, 60, 8, 8
@@ -413,3 +415,69 @@ def test_training_ends_when_held_out_positives_no_longer_gain() -> None:
 def test_sa_without_an_id_to_drop_is_refused() -> None:
     with pytest.raises(ValueError, match="expected item_id too"):
         TowerOptions(sa=True)
+
+
+SIZE = 12
+WITH_TASTES = OPTIONS.model_copy(update={"tastes": SIZE})
+COUNTRY = {"country": np.arange(USERS, dtype=np.int32) % 3 - 1}
+
+
+def tasting(log: Log, day: int, tastes: int = SIZE) -> tuple[UserInputs, ItemInputs]:
+    past = log.between(0, day)
+    users = user_inputs(past, day, 30, COUNTRY, tastes=tastes)
+    return users, item_inputs(past, day, log.new_items(day), users.history, tastes=users.tastes)
+
+
+def test_the_third_part_is_by_the_tastes_of_the_first_users() -> None:
+    log = checkerboard()
+    users, items = tasting(log, DAY)
+    towers = trained(log, False, options=WITH_TASTES)[0]
+    vector, _ = all_users(towers, users, np.arange(USERS))
+    item = all_items(towers, items)
+    assert vector.shape[1] == item.shape[1] == towers.shape.width == 2 * OPTIONS.dim + SIZE
+    part = item[:, -SIZE:] @ vector[:, -SIZE:].T
+    early = first_users(log.between(0, DAY), items.rows)
+    count = np.maximum(np.asarray(early.sum(1)).reshape(-1, 1), 1)
+    mean = users.tastes[users.known].mean(0)
+    expected = early @ (users.tastes @ (users.tastes - mean).T) / np.sqrt(count)
+    assert towers.taste_scale is not None
+    np.testing.assert_allclose(part, 12 * towers.taste_scale.item() * expected, atol=1e-4)
+    assert towers.taste_scale.item() > 0, "users of one taste do like the same items here"
+
+
+def test_tastes_find_the_audiences_group() -> None:
+    log = checkerboard()
+    without = trained(log, False, options=OPTIONS.model_copy(update={"epochs": 2}))[0]
+    towers = trained(log, False, options=WITH_TASTES.model_copy(update={"epochs": 2}))[0]
+    assert same_group_auc(towers, *tasting(log, DAY)) > 0.97
+    assert same_group_auc(without, *tasting(log, DAY, 0)) < 0.97
+
+
+def test_a_training_day_knows_nothing_of_later_tastes() -> None:
+    log = checkerboard()
+    changed = np.flatnonzero(log.day >= 5)
+    user = log.user.copy()
+    user[changed] = np.random.default_rng(1).permutation(user[changed])
+    one, two = (training_day(each, 4, WITH_TASTES, False, {}) for each in (log, Log(**{**vars(log), "user": user})))
+    assert one.users.tastes.tobytes() == two.users.tastes.tobytes() and one.users.tastes.any()
+    assert one.items.fans.tobytes() == two.items.fans.tobytes() and one.items.fans.any()
+    assert not training_day(log, 4, WITH_TASTES, True, {}).items.fans.any(), "strict cold hides them"
+
+
+def test_towers_with_tastes_load_bit_for_bit_and_give_cold_items_none(tmp_path: Path) -> None:
+    log = checkerboard(categories=True)
+    towers = trained(log, False, options=WITH_TASTES.model_copy(update={"epochs": 1}))[0]
+    save_towers(tmp_path, towers, WITH_TASTES, "abc")
+    loaded = load_towers(tmp_path, "abc")
+    users, items = tasting(log, DAY)
+    assert all_items(towers, items).tobytes() == all_items(loaded, items).tobytes()
+    assert all_users(towers, users, np.arange(9))[0].tobytes() == all_users(loaded, users, np.arange(9))[0].tobytes()
+    nothing = np.zeros((ITEMS_A_DAY, OPTIONS.dim), np.float32)
+    cold = new_item_vectors(loaded, items.token, items.content, items.dense, nothing)
+    assert cold.shape == (ITEMS_A_DAY, towers.shape.width) and not cold[:, -SIZE:].any()
+    assert all_users(towers, users, np.zeros(0, np.int64))[0].shape == (0, towers.shape.width)
+
+
+def test_tastes_need_the_first_users() -> None:
+    with pytest.raises(ValidationError, match="tastes is 8 and ef is false, expected ef too"):
+        TowerOptions(tastes=8, ef=False)
