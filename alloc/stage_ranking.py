@@ -6,6 +6,7 @@ from hashlib import sha256
 import numpy as np
 import torch
 
+from ..models.breadth import breadth
 from ..models.heads import interaction_rate
 from ..models.history import user_history
 from ..models.item_rate import Outcomes, RateRows, damped, outcomes, predict_item_rate, rate_features, train_item_rate
@@ -50,9 +51,6 @@ def run(context: StageContext) -> None:
     found = night_heads(context, view, users, items)
     p_active = load_array(context.input("activity") / "p_active.npy")[users]
     threshold = activity_threshold(p_active, context.config.activity)
-    explicit = tuple(kind for kind in heads if kind in EXPLICIT)
-    theta = interaction_rate(past, explicit, context.config.score.theta_smoothing)[users]
-    active = activity_factor(p_active, context.config.activity)
     save_arrays(
         context.out,
         item_logit=np.log(share / (1 - share)).astype(np.float32),
@@ -64,7 +62,7 @@ def run(context: StageContext) -> None:
         group_rate=found.group_known,
         held_row=found.held[0],
         held_p=found.held[1],
-        factor=(active / theta**context.config.score.theta_exponent).astype(np.float32),
+        factor=user_factor(view, users, activity_factor(p_active, context.config.activity), context.config.score),
     )
     about = {
         "heads": [dataclasses.asdict(head) for head in found.heads],
@@ -77,6 +75,15 @@ def run(context: StageContext) -> None:
         vocabulary = heads_vocabulary_sha256(view.tables, found.learnt)
         save_heads(context.out, found.network, context.config.heads, vocabulary)
     save_json(context.out / "ranking.json", about)
+
+
+def user_factor(view: NightView, users: np.ndarray, active: np.ndarray, options: ScoreOptions) -> np.ndarray:
+    """float32[users]: what each of ``users`` (int64 rows) multiplies a score by: ``active``, what activity makes of it, over
+    the user's interaction rate (eq. 10) and times the user's breadth, each to its exponent."""
+    explicit = tuple(kind for kind in view.tables.heads if kind in EXPLICIT)
+    theta = interaction_rate(view.past, explicit, options.theta_smoothing)[users]
+    broad = breadth(view.past, view.day)[users] ** options.breadth_exponent if options.breadth_exponent else 1.0
+    return np.asarray(active / theta**options.theta_exponent * broad, np.float32)
 
 
 def item_shares(context: StageContext, view: NightView, past: Log) -> np.ndarray:

@@ -137,6 +137,9 @@ class ScoreOptions(Options):
         le=1,
         description="exponent of an item's expected popularity: 1 = most expected feedback, 0 = all items count alike",
     )
+    breadth_exponent: float = Field(
+        default=0.0, ge=0, le=2, description="exponent of how many different items the user met lately; 0 = none counts"
+    )
     theta_smoothing: float = Field(
         default=20.0, gt=0, description="visits' worth of the mean rate added to each user's own"
     )
