@@ -8,11 +8,15 @@ import numpy as np
 
 from .log import Log
 from .past import Past
+from .past_rates import PastRates, log_odds
 
 _USER, _CROSS, _ITEM = 15.0, 8.0, 10.0  # rows' worth of the rate above that is added to a rate of its own
 _LATELY = (3, 12)
 _SPANS = {"10min": 1 / 144, "2h": 1 / 12, "1d": 1.0, "3d": 3.0}
 _BUCKETS_PER_DOUBLING = 2
+# Spread of what is near, in log(1 + number) or in days of the hour, and how many days halve it.
+_NEAR: dict[str, dict[str, float]] = {"": {"width": 0.6}, ", lately": {"width": 0.25, "half_life": 2.0}}
+_NEAR_HOUR = {"width": 0.08, "period": 1.0}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -51,14 +55,15 @@ def cross_features(sources: FeatureSources, known: Literal["row", "day"] = "row"
     ("day"), and what is static.
 
     Rates of every kind of feedback in the log are smoothed log-odds less those of the level above: the user's own less
-    everybody's, the user's on a bucket, category or creator less the user's, the item's less everybody's. About 60 passes
-    over the log.
+    everybody's, the user's on a bucket, category, creator, the same item, about the same number or hour less the user's,
+    the item's less everybody's. About 60 passes over the log, and at most 256 over the rows of busy users for each of the
+    columns "near".
     """
     log = sources.log
     time = log.day if known == "row" else np.floor(log.day)
     columns: dict[str, np.ndarray] = {}
     outcome = np.stack([*log.kinds.values()], 1)
-    table = _Rates(tuple(log.kinds), outcome, sources.measured)
+    table = PastRates(log.kinds, sources.measured)
     everybody = Past(np.zeros(len(log), np.int64), time)
     overall = (everybody.sums(outcome) + 1.0) / (everybody.counts() + 4.0)[:, None]
     user = Past(log.user, time)
@@ -69,41 +74,20 @@ def cross_features(sources: FeatureSources, known: Literal["row", "day"] = "row"
         table.add(columns, name, Past(key, time), overall, _ITEM)
         pair = np.where(key < 0, -1, log.user * (np.int64(key.max(initial=0)) + 1) + key)
         table.add(columns, f"user x {name}", Past(pair, time), own, _CROSS)
+    again = Past(log.user * np.int64(log.items) + log.item, time)
+    table.add(columns, "user x item", again, own, _CROSS)
+    columns["user x item: gap"] = again.gap()
+    table.add_near(columns, "user near hour", user, own, log.day % 1, _NEAR_HOUR)
+    for name in sources.crossed:
+        place = np.log1p(np.maximum(sources.item_numbers[name], 0.0))[log.item]
+        for when, spread in _NEAR.items():
+            table.add_near(columns, f"user near {name}{when}", user, own, place, spread)
     _lately(columns, user, outcome, own, tuple(log.kinds))
     _lift(columns, log, time, outcome, own, item)
     _moments(columns, log, time, user)
     _static(columns, sources)
     values = np.stack([*columns.values()], 1).astype(np.float32) if columns else np.zeros((len(log), 0), np.float32)
     return Features(values, tuple(columns))
-
-
-@dataclass(frozen=True, eq=False)
-class _Rates:
-    kinds: tuple[str, ...]
-    outcome: np.ndarray
-    measured: Mapping[str, np.ndarray]
-
-    def add(
-        self, columns: dict[str, np.ndarray], name: str, past: Past, above: np.ndarray, smoothing: float
-    ) -> np.ndarray:
-        """Columns of one key: count, rates, means of what was measured. Returns the rates float64[n, kinds]."""
-        count = past.counts()
-        columns[f"{name}: rows"] = np.log1p(count)
-        rates = (past.sums(self.outcome) + smoothing * above) / (count + smoothing)[:, None]
-        for place, kind in enumerate(self.kinds):
-            columns[f"{name}: {kind}"] = log_odds(rates[:, place]) - log_odds(above[:, place])
-        for title, values in self.measured.items():
-            known = np.isfinite(values)
-            total = past.sums(np.stack([np.where(known, values, 0.0), known], 1))
-            with np.errstate(invalid="ignore"):
-                columns[f"{name}: mean {title}"] = total[:, 0] / total[:, 1]
-        return rates
-
-
-def log_odds(rate: np.ndarray) -> np.ndarray:
-    """log(p / (1 - p)) of rates kept within 1e-6 of 0 and 1."""
-    kept = np.clip(rate, 1e-6, 1 - 1e-6)
-    return np.log(kept / (1 - kept))
 
 
 def _crosses(sources: FeatureSources) -> dict[str, np.ndarray]:

@@ -64,6 +64,42 @@ class Past:
         never = last < self.start[:, None]
         return self._rows(np.where(never, np.nan, self.time[:, None] - self.time[np.maximum(last, 0)]))
 
+    def nearby(
+        self,
+        values: np.ndarray,
+        place: np.ndarray,
+        *,
+        width: float,
+        last: int,
+        half_life: float | None = None,
+        period: float | None = None,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Weights float64[n] and weighted sums float64[n, m] of ``values`` float64[n, m] over the ``last`` rows before.
+
+        A row before counts exp(-(distance / width)^2 / 2), the distance being that of ``place`` float64[n], and half as much
+        for each ``half_life`` that it is older, if given. With a ``period``, places are near across its end too. Where
+        either place is NaN it counts 0. Takes ``last`` passes.
+        """
+        # One pass for each step back, so that a row's sum has the same order whatever stands around it.
+        values, place = np.asarray(values, np.float64)[self.order], np.asarray(place, np.float64)[self.order]
+        weight, total = np.zeros(len(place)), np.zeros(values.shape)
+        rows = np.flatnonzero(np.isfinite(place))
+        for back in range(1, last + 1):
+            rows = rows[self.stop[rows] - back >= self.start[rows]]
+            if not len(rows):
+                break
+            before = self.stop[rows] - back
+            distance = place[rows] - place[before]
+            if period is not None:
+                distance -= period * np.round(distance / period)
+            exponent = -0.5 * (distance / width) ** 2
+            if half_life is not None:
+                exponent -= np.log(2.0) * (self.time[rows] - self.time[before]) / half_life
+            near = np.where(np.isfinite(exponent), np.exp(exponent), 0.0)
+            weight[rows] += near
+            total[rows] += near[:, None] * values[before]
+        return self._rows(weight), self._rows(total)
+
     @cached_property
     def _none(self) -> np.ndarray:
         return self.stop == self.start

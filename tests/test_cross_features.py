@@ -109,6 +109,82 @@ def test_the_past_against_a_slow_twin(seed: int, count: int, last: int | None) -
             assert since[row, place] == time[row] - did[-1] if did else np.isnan(since[row, place])
 
 
+@given(
+    seed=st.integers(0, 10_000),
+    count=st.integers(0, 40),
+    last=st.sampled_from([1, 4, 99]),
+    half_life=st.sampled_from([None, 0.5]),
+    period=st.sampled_from([None, 1.0]),
+)
+def test_sums_of_near_rows_against_a_slow_twin(
+    seed: int, count: int, last: int, half_life: float | None, period: float | None
+) -> None:
+    generator = np.random.default_rng(seed)
+    key, time = generator.integers(-1, 3, count), generator.integers(0, 12, count) / 4
+    values, place = generator.normal(size=(count, 2)), generator.random(count) * 3
+    place[generator.random(count) < 0.1] = np.nan
+    past, order = Past(key, time), np.lexsort((time, key))
+    weight, total = past.nearby(values, place, width=0.3, last=last, half_life=half_life, period=period)
+    for row in range(count):
+        expected, sums = 0.0, np.zeros(2)
+        for n in [n for n in order if key[n] == key[row] >= 0 and time[n] < time[row]][-last:]:
+            shifts = (-3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0) if period else (0.0,)
+            near = np.exp(-(min(abs(place[row] - place[n] + shift) for shift in shifts) ** 2) / (2 * 0.3**2))
+            near *= 0.5 ** ((time[row] - time[n]) / half_life) if half_life else 1.0
+            if np.isfinite(near):
+                expected, sums = expected + near, sums + near * values[n]
+        np.testing.assert_allclose(weight[row], expected, rtol=1e-9, atol=1e-12)
+        np.testing.assert_allclose(total[row], sums, rtol=1e-9, atol=1e-12)
+
+
+@given(seed=st.integers(0, 10_000), count=st.integers(1, 40), known=st.sampled_from(["row", "day"]))
+def test_columns_of_near_rows_and_of_the_same_item_against_a_slow_twin(seed: int, count: int, known: Any) -> None:
+    """Recomputed row by row, from nothing but what the user did strictly earlier."""
+    sources = made_log(seed, count)
+    log, features = sources.log, cross_features(sources, known)
+    column = dict(zip(features.names, features.values.T, strict=True))
+    time = log.day if known == "row" else np.floor(log.day)
+    like, watch = log.kinds["like"], sources.measured["watch"]
+    duration, hour = np.log1p(sources.item_numbers["duration"][log.item].astype(float)), log.day % 1
+    for row in range(count):
+        earlier = time < time[row]
+        mine = earlier & (log.user == log.user[row])
+        everybody = (like[earlier].sum() + 1) / (earlier.sum() + 4)
+        own = (like[mine].sum() + 15 * everybody) / (mine.sum() + 15)
+        apart = np.abs(hour - hour[row])
+        age = np.where(mine, time[row] - time, 0.0)
+        for name, distance, width, half_life, rows in (
+            ("user near duration", duration - duration[row], 0.6, np.inf, 4),
+            ("user near duration, lately", duration - duration[row], 0.25, 2.0, 4),
+            ("user near hour", np.minimum(apart, 1 - apart), 0.08, np.inf, 4),
+            ("user x item", np.where(log.item == log.item[row], 0.0, np.inf), 1.0, np.inf, 8),
+        ):
+            weight = np.nan_to_num(np.exp(-0.5 * (distance / width) ** 2)) * mine * 0.5 ** (age / half_life)
+            rate = (weight @ like + rows * own) / (weight.sum() + rows)
+            change = np.log(rate / (1 - rate)) - np.log(own / (1 - own))
+            assert column[f"{name}: rows"][row] == pytest.approx(np.log1p(weight.sum()), abs=1e-6)
+            assert column[f"{name}: like"][row] == pytest.approx(change, abs=1e-5)
+            mean = column[f"{name}: mean watch"][row]
+            if weight.sum() > 2e-6:
+                assert mean == pytest.approx(weight @ watch / weight.sum(), rel=1e-4, abs=1e-4)
+            elif weight.sum() < 5e-7:
+                assert np.isnan(mean)
+
+
+def test_a_busy_users_near_rows_are_its_last_ones() -> None:
+    """After 256 rows that were liked, 256 that were not: nothing of the former is left."""
+    sources = made_log(1, 513, ties=False)
+    like = np.arange(513) < 256
+    kinds = {"like": like, "comment": ~like}
+    log = replace(sources.log, user=np.zeros(513, np.int32), item=np.ones(513, np.int32), kinds=kinds)
+    features = cross_features(replace(sources, log=log))
+    column = dict(zip(features.names, features.values[512], strict=True))
+    assert column["user near duration: rows"] == pytest.approx(np.log1p(256.0))
+    own = (256 + 15 * 257 / 516) / (512 + 15)
+    rate = 4 * own / 260
+    assert column["user near duration: like"] == pytest.approx(np.log(rate / (1 - rate)) - np.log(own / (1 - own)))
+
+
 def test_rates_by_hand() -> None:
     """A user's third row: one like in two rows, everybody's rate (1 + 1) / (2 + 4)."""
     sources = made_log(1, 3, ties=False)
