@@ -57,7 +57,8 @@ class HeadTotals:
         return np.stack([part.kinds[kind] for kind in self._heads], 1).astype(np.float64)
 
     def users(self, rows: np.ndarray) -> np.ndarray:
-        """float32[n, heads + 3 + 2 d]: log-odds of the user's rates less everybody's, log counts, and the user's taste."""
+        """float32[n, heads + 3 + 2 d]: log-odds of the user's rates less everybody's, log counts (of all, of what was taken
+        and passed over lately), and the user's taste."""
         counts = np.stack([self._user_rows[rows], *self._taste_rows[:, rows]], 1)
         odds = log_odds(self._user_rates(rows)) - log_odds(self._overall)
         return np.concatenate([odds, np.log1p(counts), *self._tastes(rows)], 1).astype(np.float32)
@@ -72,15 +73,15 @@ class HeadTotals:
         return np.concatenate([odds, np.log1p(self._group_rows)[:, None]], 1).astype(np.float32)
 
     def met(self, rows: np.ndarray) -> np.ndarray:
-        """float32[n, 2 heads + 2 + 2 d]: who met an item lately, and what came of it (the paper's EF).
+        """float32[n, 2 heads + 2 + 2 d]: who met an item so far, and what came of it (the paper's EF).
 
-        Log-odds of its rates less its group's, how much more than its users' own rates promised, log counts, and the mean
-        tastes of those who took it and of those who passed it over. 0 where nobody met it.
+        Log-odds of its rates less its group's, how much more than its users' own rates promised, log counts (of all and of
+        those who took it), and the mean tastes, as they were before that day, of those who took it and of those who passed
+        it over. 0 where nobody met it.
         """
-        count = self._item_rows[rows, None] + _ITEM
         above = self._group_rates(self._group[rows])
-        odds = log_odds((self._item[rows] + _ITEM * above) / count) - log_odds(above)
-        beyond = (self._item[rows] - self._promised[rows]) / count
+        odds = log_odds(_drawn(self._item[rows], self._item_rows[rows], above, _ITEM)) - log_odds(above)
+        beyond = (self._item[rows] - self._promised[rows]) / (self._item_rows[rows] + _ITEM)[:, None]
         counts = np.log1p(np.stack([self._item_rows[rows], self._audience_rows[0, rows]], 1))
         mean = self._audience[:, rows] / (self._audience_rows[:, rows] + _AUDIENCE)[:, :, None]
         return np.concatenate([odds, beyond, counts, *mean], 1).astype(np.float32)
@@ -90,11 +91,10 @@ class HeadTotals:
         return (self._total + 0.5) / (self._rows + 1.0)
 
     def _user_rates(self, rows: np.ndarray) -> np.ndarray:
-        return (self._user[rows] + _USER * self._overall) / (self._user_rows[rows] + _USER)[:, None]
+        return _drawn(self._user[rows], self._user_rows[rows], self._overall, _USER)
 
     def _group_rates(self, rows: np.ndarray | slice) -> np.ndarray:
-        rates = (self._of_group[rows] + _GROUP * self._overall) / (self._group_rows[rows] + _GROUP)[:, None]
-        return np.asarray(rates)
+        return _drawn(self._of_group[rows], self._group_rows[rows], self._overall, _GROUP)
 
     def _tastes(self, rows: np.ndarray) -> np.ndarray:
         """float64[2, n, d]: means over what the users took and passed over, drawn towards 0 by one interaction."""
@@ -124,6 +124,11 @@ class HeadTotals:
 def new_item_inputs(traits: np.ndarray, group: np.ndarray) -> np.ndarray:
     """As `HeadTotals.items`, from float32[n, d] traits and float32[n, heads + 1] rows of `HeadTotals.groups`."""
     return np.concatenate([traits, group], 1).astype(np.float32)
+
+
+def _drawn(total: np.ndarray, count: np.ndarray, above: np.ndarray, worth: float) -> np.ndarray:
+    """float64[n, heads]: total / count drawn towards ``above`` by ``worth`` interactions; exactly that where count is 0."""
+    return np.asarray(above + (total - count[:, None] * above) / (count + worth)[:, None])
 
 
 def divider(log: Log, heads: tuple[str, ...]) -> int:
