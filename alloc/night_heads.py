@@ -28,8 +28,8 @@ class NightHeads:
     """``heads`` in the order of the tables' kinds, with the parts of `PairScorer` for its users and items.
 
     ``group_known`` float32[groups + 1, m]: what is known of an item that comes later, by its group, the unknown one last;
-    ``network``: None where smoothed rates were taken, and ``about`` says why; ``learnt``: the kinds that it has. ``held``:
-    rows of the log that calibrated the network, int64[r], and its predictions for them, float32[r, heads].
+    ``network``: None where smoothed rates were taken, and where not asked for ``about`` says why; ``learnt``: its kinds.
+    ``held``: rows of the log that calibrated the network, int64[r], and its predictions for them, float32[r, heads].
     """
 
     heads: list[Head]
@@ -46,14 +46,16 @@ class NightHeads:
 
 def night_heads(context: StageContext, view: NightView, users: np.ndarray, items: np.ndarray) -> NightHeads:
     """Fit on what the regime allows to be known; ``users``, ``items``: rows of the scorer's places."""
-    past, heads = view.past, view.tables.heads
-    flags = np.array([past.kinds[kind].mean() for kind in heads])
-    learnt = tuple(kind for kind, share in zip(heads, flags, strict=True) if share <= ALWAYS)
-    if context.config.heads.model == "rates" or not learnt:
+    past, options = view.past, context.config.heads
+    if options.model == "rates":
         return _by_rates(context, view, users, items, {"model": "rates"})
-    first = held_out_day(past, view.day, context.config.heads.train_days)
-    known = past.between(first - context.config.heads.train_days, first - 1)
-    if len(known) < FEWEST or first > view.day:
+    learnt = tuple(kind for kind in view.tables.heads if past.kinds[kind].mean() <= ALWAYS)
+    if not learnt:
+        note = "heads: every kind of feedback is (nearly) always there; nothing for a network to learn"
+        return _by_rates(context, view, users, items, {"model": "rates", "note": note})
+    first = held_out_day(past, view.day, options.train_days)
+    known = past.between(first - options.train_days, first - 1)
+    if len(known) < FEWEST:
         note = f"heads: {len(known):,} interactions before those held out, fewer than {FEWEST:,}; smoothed rates, no network"
         context.progress.note(note)
         return _by_rates(context, view, users, items, {"model": "rates", "note": note})

@@ -66,9 +66,11 @@ def _network(folder: Path, about: dict[str, Any], heads: int) -> NewItemHeads | 
     learnt = about.get("learnt")
     if learnt is None:
         return None
-    kinds = [head["kind"] for head in about["heads"]]
-    codes = None if about["content"] or about["categories"] is None else category_codes(len(about["categories"]))
-    return NewItemHeads(load_heads(folder), [kinds.index(kind) for kind in learnt], heads, codes)
+    kinds, network = [head["kind"] for head in about["heads"]], load_heads(folder)
+    # Traits are the content, codes of the categories, or none: so too where each item is its own category.
+    traits = network.shape.item - len(learnt) - 1
+    codes = category_codes(len(about["categories"])) if traits > about["content"] else None
+    return NewItemHeads(network, [kinds.index(kind) for kind in learnt], heads, codes)
 
 
 def _users(arrays: dict[str, np.ndarray], about: dict[str, Any]) -> PairScorer:
