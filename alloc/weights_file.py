@@ -48,8 +48,8 @@ def load_weights(
         raise InputError(f"{path} is not a file of {what}: it is damaged, its checksum is another")
     if vocabulary is not None and vocabulary != written:
         raise InputError(
-            f"{path} was trained with other categories or user features (vocabulary {written[:12]}, expected "
-            f"{vocabulary[:12]}); train anew on these data"
+            f"{path} was trained with other categories, user features or kinds of feedback (vocabulary {written[:12]}, "
+            f"expected {vocabulary[:12]}); train anew on these data"
         )
     network.requires_grad_(False)
     return network.eval()

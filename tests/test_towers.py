@@ -286,7 +286,7 @@ def test_saved_towers_load_bit_for_bit(tmp_path: Path) -> None:
     towers, _ = trained(log, True, options=OPTIONS.model_copy(update={"epochs": 1}))
     save_towers(tmp_path, towers, OPTIONS, "abc")
     loaded = load_towers(tmp_path, "abc")
-    with pytest.raises(InputError, match=r"other categories or user features.*expected abd"):
+    with pytest.raises(InputError, match=r"other categories, user features or kinds of feedback.*expected abd"):
         load_towers(tmp_path, "abd")
     assert loaded.shape == towers.shape
     users, items = inputs_at(log, DAY, hide=True)
