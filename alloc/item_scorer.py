@@ -76,7 +76,7 @@ class ItemScorer:
         features = np.concatenate([self.lookups.rate_features(*one) for one in known])
         author = np.append(self.author, -1)[creator]
         written = np.flatnonzero(author >= 0)
-        group = self.lookups.group_rate[creator if len(self.creators) else token]
+        group = self.lookups.group_rate[creator if self.lookups.creator_rate.size else token]
         appeal, item_rate = np.zeros((len(items), 0), np.float32), group
         if self.network is not None:
             appeal, item_rate = self.network.parts(token, content, group)

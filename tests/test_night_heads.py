@@ -308,6 +308,18 @@ def test_the_exponent_of_the_interaction_reaches_both(make: Make, network: Made,
     assert_later_items_score_alike(made)
 
 
+def test_creators_that_are_all_unknown_do_not_make_categories_the_groups(network: Made) -> None:
+    """As of items with a column of creators in which every one is missing."""
+    scorer = network.later()
+    nobody = np.zeros(0, np.int64)
+    lookups = replace(
+        scorer.lookups, creator_rate=scorer.lookups.creator_rate[:, -1:], group_rate=scorer.lookups.group_rate[-1:]
+    )
+    item = NewItem("topic 005", None, FEATURES)
+    found = replace(scorer, creators=nobody, author=nobody, lookups=lookups).scores(item, 0.5)
+    assert found.tobytes() == scorer.scores(item, 0.5).tobytes()
+
+
 def test_serving_files_without_their_network_are_refused(network: Made, tmp_path: Path) -> None:
     shutil.copytree(network.folders["serving"] / "serving", tmp_path / "serving")
     (tmp_path / "serving" / HEADS_FILE).unlink()
