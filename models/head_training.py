@@ -41,7 +41,8 @@ def head_rows(
 ) -> tuple[list[HeadRows], HeadTotals]:
     """Rows of each span of days, first and last included, and the totals at the end of the log.
 
-    At most ``most`` rows of a span, evenly over its interactions. One pass over the log, day by day.
+    At most ``most`` rows of a span, every n-th of its interactions. One pass over the log, day by day; only the choice of
+    the kind that divides, see `divider`, is made on the whole log.
     """
     totals = HeadTotals(log, heads, group, divider(log, heads))
     wanted = [_thinned(log, span, most) for span in spans]
