@@ -1,6 +1,6 @@
 """What an experiment reports of one run: hit rate, coverage, ranking, shares by source, and expected delivered feedback."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -54,7 +54,7 @@ def run_figures(config: Config, finished: Mapping[str, FinishedStage]) -> dict[s
         "came_true": evaluation["outcome"]["ours"]["came_true"],
         "coverage": float(met.mean()),
         "interaction_auc": evaluation["ranking_auc"].get("interaction"),
-        "ranking_auc": _mean_auc(evaluation["ranking_auc"]),
+        "ranking_auc": _mean_auc(evaluation["ranking_auc"], load_json(folders["ranking"] / "ranking.json")["heads"]),
         "share": share_by_source(folders["allocation"]),
         "seconds": sum(stage.seconds for stage in finished.values()),
     }
@@ -65,7 +65,8 @@ def run_figures(config: Config, finished: Mapping[str, FinishedStage]) -> dict[s
     return figures
 
 
-def _mean_auc(found: Mapping[str, float]) -> float | None:
-    """None where no kind has both outcomes, or all are always true."""
-    each = [found[kind] for kind in FEEDBACK if kind in found and found[kind] != found.get("interaction")]
+def _mean_auc(found: Mapping[str, float], heads: Sequence[Mapping[str, Any]]) -> float | None:
+    """Over the kinds that some interactions lack; None where no kind has both outcomes."""
+    always = {head["kind"] for head in heads if head["always"]}
+    each = [found[kind] for kind in FEEDBACK if kind in found and kind not in always]
     return float(np.mean(each)) if each else None

@@ -1,13 +1,14 @@
 """Stage `ranking`: how much each new item will draw, the heads, and the user's factor of the score."""
 
 import dataclasses
+from collections.abc import Sequence
 from hashlib import sha256
 
 import numpy as np
 import torch
 
 from ..models.breadth import breadth
-from ..models.heads import interaction_rate
+from ..models.heads import Head, interaction_rate
 from ..models.history import user_history
 from ..models.item_rate import Outcomes, RateRows, damped, outcomes, predict_item_rate, rate_features, train_item_rate
 from ..models.log import Log
@@ -64,10 +65,12 @@ def run(context: StageContext) -> None:
         held_p=found.held[1],
         factor=user_factor(view, users, activity_factor(p_active, context.config.activity), context.config.score),
     )
+    weights = head_weights(heads, context.config.score)
+    check_weights(found.heads, weights, context.config.score)
     about = {
         "heads": [dataclasses.asdict(head) for head in found.heads],
         "fit": found.about,
-        "beta": head_weights(heads, context.config.score),
+        "beta": weights,
         "threshold": threshold,
         "interaction_exponent": context.config.score.interaction_exponent,
     }
@@ -125,6 +128,16 @@ def head_weights(heads: tuple[str, ...], options: ScoreOptions) -> list[float]:
     if max(weights) <= 0:
         raise InputError(f"score.beta gives no head a positive weight; the data has {', '.join(heads)}")
     return weights
+
+
+def check_weights(heads: Sequence[Head], weights: Sequence[float], options: ScoreOptions) -> None:
+    """Raises InputError where scores would be the same for all items: a log of choices, read as one of exposures."""
+    counted = [head for head, weight in zip(heads, weights, strict=True) if weight]
+    if options.interaction_exponent == 0 and all(head.always for head in counted):
+        raise InputError(
+            "score.interaction_exponent is 0, for logs of all that users were shown, but every interaction in the data has "
+            f"{', '.join(head.kind for head in counted)}, expected a kind that some lack; set score.interaction_exponent=1"
+        )
 
 
 def item_features(past: PastItems, part: tuple[int, np.ndarray]) -> np.ndarray:

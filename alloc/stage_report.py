@@ -1,7 +1,9 @@
 """Stage `report`: metrics.json and report.html from what the other stages found."""
 
 import resource
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -50,6 +52,7 @@ def gather_metrics(context: StageContext) -> dict[str, object]:
             "auc": evaluation.get("ranking_auc", {}),
             "beta": dict(zip(night["heads"], ranking["beta"], strict=True)),
             "activity_threshold": ranking["threshold"],
+            "model": ranking["fit"]["model"],
         },
         "retrieval": {"share": share_by_source(context.input("allocation"))}
         | {key: retrieval[key] for key in ("similar_by", "similar_users_by")},
@@ -57,7 +60,13 @@ def gather_metrics(context: StageContext) -> dict[str, object]:
         "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
         "engine": _engine(context),
         "device": context.config.device,
-        "notes": [*night["notes"], *evaluation["notes"], *_empty_note(context), *_engine_note(context)],
+        "notes": [
+            *night["notes"],
+            *evaluation["notes"],
+            *_heads_note(ranking),
+            *_empty_note(context),
+            *_engine_note(context),
+        ],
     }
     if "outcome" in evaluation:
         metrics["outcome"] = evaluation["outcome"]
@@ -68,6 +77,12 @@ def _empty_note(context: StageContext) -> list[str]:
     matches = load_json(context.input("allocation") / "allocation.json")["matches"]
     cause = "no pair has a positive score and a free place; see demand, capacity and the activity threshold"
     return [] if matches else [f"No match was made: {cause}."]
+
+
+def _heads_note(ranking: Mapping[str, Any]) -> list[str]:
+    """Why the heads are smoothed rates, where the config asked for the network."""
+    note = ranking["fit"].get("note")
+    return [note] if note else []
 
 
 def _engine(context: StageContext) -> str:

@@ -103,9 +103,10 @@ class HeadTotals:
     def _meet(self, user: np.ndarray, item: np.ndarray, kinds: np.ndarray) -> None:
         """Who met the items, as they were known before this day."""
         add_rows(self._promised, item, self._user_rates(user))
-        taste = self._tastes(user)[0]
+        who, place = np.unique(user, return_inverse=True)
+        taste = self._taste[0, who] / (self._taste_rows[0, who] + 1.0)[:, None]
         for side, rows in enumerate(self._sides(kinds)):
-            add_rows(self._audience[side], item[rows], taste[rows])
+            add_products(self._audience[side], item[rows], place[rows], taste)
             np.add.at(self._audience_rows[side], item[rows], 1.0)
 
     def _remember(self, user: np.ndarray, item: np.ndarray, kinds: np.ndarray) -> None:
@@ -113,7 +114,8 @@ class HeadTotals:
         self._taste *= fade
         self._taste_rows *= fade
         for side, rows in enumerate(self._sides(kinds)):
-            add_rows(self._taste[side], user[rows], self._traits[item[rows]])
+            what, place = np.unique(item[rows], return_inverse=True)
+            add_products(self._taste[side], user[rows], place, self._traits[what].astype(np.float64))
             np.add.at(self._taste_rows[side], user[rows], 1.0)
 
     def _sides(self, kinds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -144,10 +146,14 @@ def log_odds(rate: np.ndarray) -> np.ndarray:
 
 
 def add_rows(total: np.ndarray, row: np.ndarray, values: np.ndarray) -> None:
-    """total[row] += values, rows that come more than once too; values float[n, m]."""
+    """total[row] += values, rows that come more than once too, row -1 being the last; values float[n, m]."""
+    add_products(total, row, np.arange(len(row)), values)
+
+
+def add_products(total: np.ndarray, row: np.ndarray, place: np.ndarray, values: np.ndarray) -> None:
+    """total[row] += values[place], without making values[place]; ``row``, ``place`` int[n], ``values`` float[p, m]."""
     if not len(row) or not values.shape[1]:
         return
-    chosen = np.where(row < 0, len(total) - 1, row)
-    here, place = np.unique(chosen, return_inverse=True)
-    summed = sparse.csr_matrix((np.ones(len(row)), (place, np.arange(len(row)))), shape=(len(here), len(row))) @ values
-    total[here] += summed
+    here, at = np.unique(np.where(row < 0, len(total) - 1, row), return_inverse=True)
+    times = sparse.csr_matrix((np.ones(len(row)), (at, place)), shape=(len(here), len(values)))
+    total[here] += times @ values

@@ -27,13 +27,14 @@ from dualrec.alloc.serving_files import load_item_scorer
 from dualrec.alloc.serving_names import HEADS_FILE, scorer_of
 from dualrec.alloc.stage import StageContext
 from dualrec.alloc.stage_arrivals import known_of
+from dualrec.alloc.stage_ranking import check_weights
 from dualrec.alloc.stream_prices import load_stream_prices
 from dualrec.alloc.tower_store import load_heads, save_heads
 from dualrec.models.head_network import HeadNetwork, HeadShape
 from dualrec.models.head_totals import HeadTotals
 from dualrec.models.heads import ALWAYS, Head
 from dualrec.models.log import Log
-from dualrec.models.options import HeadOptions
+from dualrec.models.options import HeadOptions, ScoreOptions
 from dualrec.models.pair_scores import SIGNIFICANT_BITS, PairScorer
 
 UNIT = 2.0 ** (1 - SIGNIFICANT_BITS)
@@ -382,3 +383,14 @@ def test_the_traits_of_later_items_fit_the_network(
     token, group = np.array([0, -1]), np.ones((2, 2), np.float32)
     appeal, item_part = found.parts(token, np.ones((2, content), np.float32), group)
     assert appeal.shape == (2, 4) and item_part.shape == (2, 2) and not item_part[:, 0].any()
+
+
+def test_a_log_of_clicks_is_not_read_as_one_of_exposures() -> None:
+    """At exponent 0 a head that is always true says nothing, and all items would be alike."""
+    click, like = Head("click", 0.0, 0.0, 0.0, 0.0, always=True), Head("like", -2.0, 0.5, 1.0, 1.0)
+    chosen, shown = ScoreOptions(), ScoreOptions(interaction_exponent=0.0)
+    for heads, weights, options in (([click], [1.0], chosen), ([click, like], [1.0, 1.0], shown)):
+        check_weights(heads, weights, options)
+    for heads, weights in (([click], [1.0]), ([click, like], [1.0, 0.0])):
+        with pytest.raises(InputError, match=r"every interaction in the data has click.*interaction_exponent=1"):
+            check_weights(heads, weights, shown)
