@@ -105,6 +105,7 @@ def test_an_outcome_is_read() -> None:
     assert read_outcome("like=1, comment=2.5,") == {"like": 1.0, "comment": 2.5}
 
 
+@pytest.mark.slow
 def test_the_command_on_a_small_world(small_night: tuple[str, ...], tmp_path: Path) -> None:
     config = load_config("nightly", [*small_night, "data.regime=warm", f"out={tmp_path}"])
     table = tune(config, {"like": 1.0}, 0.3, 15, NullProgress())
