@@ -66,7 +66,11 @@ def run(context: StageContext) -> None:
         factor=user_factor(view, users, activity_factor(p_active, context.config.activity), context.config.score),
     )
     weights = head_weights(heads, context.config.score)
-    check_weights(found.heads, weights, context.config.score)
+    if exposures_without_kinds(found.heads, weights, context.config.score):
+        context.progress.note(
+            "score.interaction_exponent is 0, for logs of all that users were shown, but no kind with a weight tells "
+            "interactions apart: all items count alike; 1 is for logs of what users chose"
+        )
     about = {
         "heads": [dataclasses.asdict(head) for head in found.heads],
         "fit": found.about,
@@ -130,14 +134,10 @@ def head_weights(heads: tuple[str, ...], options: ScoreOptions) -> list[float]:
     return weights
 
 
-def check_weights(heads: Sequence[Head], weights: Sequence[float], options: ScoreOptions) -> None:
-    """Raises InputError where scores would be the same for all items: a log of choices, read as one of exposures."""
+def exposures_without_kinds(heads: Sequence[Head], weights: Sequence[float], options: ScoreOptions) -> bool:
+    """Whether scores are the same for all items: perhaps a log of choices, read as one of exposures."""
     counted = [head for head, weight in zip(heads, weights, strict=True) if weight]
-    if options.interaction_exponent == 0 and all(head.always for head in counted):
-        raise InputError(
-            "score.interaction_exponent is 0, for logs of all that users were shown, but every interaction in the data has "
-            f"{', '.join(head.kind for head in counted)}, expected a kind that some lack; set score.interaction_exponent=1"
-        )
+    return options.interaction_exponent == 0 and all(head.always for head in counted)
 
 
 def item_features(past: PastItems, part: tuple[int, np.ndarray]) -> np.ndarray:

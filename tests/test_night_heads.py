@@ -27,7 +27,7 @@ from dualrec.alloc.serving_files import load_item_scorer
 from dualrec.alloc.serving_names import HEADS_FILE, scorer_of
 from dualrec.alloc.stage import StageContext
 from dualrec.alloc.stage_arrivals import known_of
-from dualrec.alloc.stage_ranking import check_weights
+from dualrec.alloc.stage_ranking import exposures_without_kinds
 from dualrec.alloc.stream_prices import load_stream_prices
 from dualrec.alloc.tower_store import load_heads, save_heads
 from dualrec.models.head_network import HeadNetwork, HeadShape
@@ -385,12 +385,10 @@ def test_the_traits_of_later_items_fit_the_network(
     assert appeal.shape == (2, 4) and item_part.shape == (2, 2) and not item_part[:, 0].any()
 
 
-def test_a_log_of_clicks_is_not_read_as_one_of_exposures() -> None:
-    """At exponent 0 a head that is always true says nothing, and all items would be alike."""
+def test_a_log_of_clicks_that_is_read_as_one_of_exposures_is_noticed() -> None:
+    """At exponent 0 a head that is always true says nothing, and all items are alike."""
     click, like = Head("click", 0.0, 0.0, 0.0, 0.0, always=True), Head("like", -2.0, 0.5, 1.0, 1.0)
     chosen, shown = ScoreOptions(), ScoreOptions(interaction_exponent=0.0)
-    for heads, weights, options in (([click], [1.0], chosen), ([click, like], [1.0, 1.0], shown)):
-        check_weights(heads, weights, options)
-    for heads, weights in (([click], [1.0]), ([click, like], [1.0, 0.0])):
-        with pytest.raises(InputError, match=r"every interaction in the data has click.*interaction_exponent=1"):
-            check_weights(heads, weights, shown)
+    assert not exposures_without_kinds([click], [1.0], chosen)
+    assert not exposures_without_kinds([click, like], [1.0, 1.0], shown)
+    assert exposures_without_kinds([click], [1.0], shown) and exposures_without_kinds([click, like], [1.0, 0.0], shown)

@@ -74,5 +74,5 @@ def test_every_setting_that_is_named_is_a_setting() -> None:
             load_simulation("platform", [setting])
             continue
         # These two need what v1 has: item ids, a target.
-        of_v1 = setting in ("towers.sa=true", "activity.mode=threshold")
+        of_v1 = setting in ("heads.sa=true", "activity.mode=threshold")
         load_config("v1" if of_v1 else "nightly", [setting])
