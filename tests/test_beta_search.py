@@ -122,6 +122,7 @@ def test_the_command_on_a_small_world(small_night: tuple[str, ...], tmp_path: Pa
             tune(config, {"like": 1.0}, share, tries, NullProgress())
 
 
+@pytest.mark.slow
 def test_rates_cannot_be_judged(small_night: tuple[str, ...], tmp_path: Path) -> None:
     config = load_config("nightly", [*small_night, "heads.model=rates", f"out={tmp_path}"])
     with pytest.raises(InputError, match="smoothed rates"):

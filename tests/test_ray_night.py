@@ -174,7 +174,6 @@ def until(true: Callable[[], object], seconds: float = 60.0) -> None:
         time.sleep(0.05)
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
 def test_ctrl_c_ends_the_workers(small_night: tuple[str, ...], tmp_path: Path) -> None:
     process = begin(tmp_path / "out", small_night)

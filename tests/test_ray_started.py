@@ -134,9 +134,7 @@ def test_a_connection_that_somebody_else_ended_is_not_ended_again(monkeypatch: p
     ray.shutdown()
 
 
-@pytest.mark.parametrize(
-    "after", [pytest.param(0.0, marks=pytest.mark.slow), 0.005, pytest.param(0.2, marks=pytest.mark.slow)]
-)
+@pytest.mark.parametrize("after", [0.0, 0.005, 0.2])
 def test_ctrl_c_while_ray_ends(after: float, monkeypatch: pytest.MonkeyPatch) -> None:
     import ray
 
